@@ -1,0 +1,1 @@
+"""The SMPL-format body: assets, skeletons, skinning and joint regressors."""

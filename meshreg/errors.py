@@ -1,0 +1,12 @@
+"""The exceptions that speak to the user: one sentence with what was expected, found and to be done."""
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong; the message says what to do about it."""
+
+
+class MissingFileError(InputError, FileNotFoundError):
+    """A file the user named, or one that must be fetched first, is not there."""
+
+    def __str__(self) -> str:  # OSError would otherwise format the message as an errno tuple
+        return str(self.args[0]) if self.args else ""

@@ -1,0 +1,1 @@
+"""Fitting a body to one picture by staged optimisation."""

@@ -1,0 +1,1 @@
+"""Geometry on tensors: pure functions with any leading batch dimensions."""

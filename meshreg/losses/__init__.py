@@ -1,0 +1,1 @@
+"""Loss terms: tensors in, scalars out."""

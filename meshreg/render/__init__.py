@@ -1,0 +1,1 @@
+"""Differentiable rasterisation and pictures made with it."""
