@@ -38,7 +38,9 @@ class BodyData:
     uv: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))  # (Vt, 2)
     uv_faces: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int64))  # (F, 3)
     vertex_part: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (V,) joint id
-    mirror: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # (V,) mirrored vertex
+    mirror: np.ndarray = field(
+        default_factory=lambda: np.zeros(0, np.int64)
+    )  # (V,) mirrored vertex
     regressors: dict[str, np.ndarray] = field(default_factory=dict)  # joint set -> (J, V) float32
     recipe: str = ""  # how the file was made
 
@@ -136,7 +138,9 @@ def read_body_data(path: Path) -> BodyData:
         InputError: if it is not a body file or its topology hash does not fit its arrays.
     """
     if not path.is_file():
-        raise MissingFileError(f"no body file at {path}: see body_models/README.md for how to get one.")
+        raise MissingFileError(
+            f"no body file at {path}: see body_models/README.md for how to get one."
+        )
     with np.load(path, allow_pickle=False) as arrays:
         if "format_version" not in arrays or "topology_hash" not in arrays:
             raise InputError(
@@ -166,5 +170,7 @@ def read_body_data(path: Path) -> BodyData:
                 if f"{prefix}{name}.shape" in arrays
             },
         )
-        check_same_topology(data.topology_hash, str(arrays["topology_hash"]), f"the header of {path}")
+        check_same_topology(
+            data.topology_hash, str(arrays["topology_hash"]), f"the header of {path}"
+        )
     return data

@@ -1,0 +1,74 @@
+"""Pictures and label maps from files, the right way up and checked."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from meshreg.errors import InputError, MissingFileError
+
+NUM_LABELS = 20  # Graphonomy / CIHP: 0 background, 13 face, 14/15 arms, 16/17 legs, the rest clothing
+UNKNOWN_LABEL = 255  # something stands in front of the person, or nobody knows
+
+
+def _open(path: Path, what: str) -> Image.Image:
+    if not path.is_file():
+        raise MissingFileError(f"no {what} at {path}: check the path.")
+    try:
+        picture = Image.open(path)
+        picture.load()
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise InputError(
+            f"{path} cannot be read as a picture ({error}): give a PNG or JPEG file."
+        ) from error
+    return picture
+
+
+def read_image(path: Path) -> np.ndarray:
+    """An RGB picture (H, W, 3) uint8, turned upright as its EXIF orientation says.
+
+    Raises:
+        MissingFileError: if the file is not there.
+        InputError: if it is not a readable picture.
+    """
+    return np.asarray(ImageOps.exif_transpose(_open(path, "picture")).convert("RGB"))
+
+
+def read_label_map(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """A map of CIHP label ids (H, W) uint8; a black and white mask becomes a plain person.
+
+    Values 0..19 are ids, 255 means unknown. A mask of two values, 0 and 255 or 0 and 1, is a plain
+    silhouette: its person has the id of upper clothes, so that no skin is claimed.
+
+    Raises:
+        MissingFileError: if the file is not there.
+        InputError: if it is not one channel of ids, or not of the picture's `size` (height, width).
+    """
+    picture = _open(path, "label map")
+    labels = np.asarray(picture if picture.mode == "P" else _single_channel(picture, path))
+    if labels.shape != size:
+        raise InputError(
+            f"{path} is {labels.shape[1]}x{labels.shape[0]} pixels but the picture is "
+            f"{size[1]}x{size[0]}: give a mask made for this picture."
+        )
+    values = set(np.unique(labels).tolist())
+    if values <= {0, 255} or values <= {0, 1}:
+        return np.where(labels > 0, np.uint8(PLAIN_PERSON), np.uint8(0))
+    if beyond := sorted(v for v in values if v >= NUM_LABELS and v != UNKNOWN_LABEL):
+        raise InputError(
+            f"{path} holds the values {beyond[:5]}, which are no CIHP label ids (0..19, or 255 for "
+            "unknown): convert the label map first."
+        )
+    return labels.astype(np.uint8)
+
+
+PLAIN_PERSON = 5  # upper clothes: covers the body, claims no skin
+
+
+def _single_channel(picture: Image.Image, path: Path) -> Image.Image:
+    channels = picture.convert("RGB").split()
+    if any(channel.tobytes() != channels[0].tobytes() for channel in channels[1:]):
+        raise InputError(
+            f"{path} is a colour picture: expected one channel of label ids (or a palette PNG)."
+        )
+    return channels[0]

@@ -1,0 +1,109 @@
+"""What a natural body looks like: a pose prior, joint limits and a shape prior."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from meshreg.errors import MissingFileError
+
+NUM_PRIOR_JOINTS = 21  # SMPL's body joints 1..21; the two hands carry no pose in mocap
+PRIOR_PATH = Path(__file__).with_name("pose_prior.safetensors")
+
+
+@dataclass(frozen=True, eq=False)
+class PoseBank:
+    """Representative poses, as starting points: the centres of clusters of mocap frames."""
+
+    root_rotmat: Float[Tensor, "N 3 3"]  # tilt of the root in a y-up world, heading taken out
+    body_pose: Float[Tensor, "N 21 3"]  # axis-angle, radians
+    weight: Float[Tensor, " N"]  # share of the frames in this cluster, sums to one
+
+
+class PosePrior(nn.Module):
+    """A mixture of Gaussians over the axis-angle pose of SMPL's 21 body joints, with joint limits.
+
+    The idea of a mixture prior is from SMPLify (Bogo et al. 2016); here the full mixture density is
+    used, not its largest component, so the energy is smooth.
+    """
+
+    means: Tensor
+    whitening: Tensor
+    log_weights: Tensor
+    lower: Tensor
+    upper: Tensor
+
+    def __init__(
+        self,
+        *,
+        means: Float[Tensor, "K 63"],
+        whitening: Float[Tensor, "K 63 63"],
+        weights: Float[Tensor, " K"],
+        lower: Float[Tensor, "21 3"],
+        upper: Float[Tensor, "21 3"],
+    ) -> None:
+        """`whitening` maps a deviation from a mean to unit variance: L^-1 of the covariance L L^T."""
+        super().__init__()
+        log_volume = whitening.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        self.register_buffer("means", means)
+        self.register_buffer("whitening", whitening)
+        self.register_buffer("log_weights", weights.log() + log_volume)
+        self.register_buffer("lower", lower)
+        self.register_buffer("upper", upper)
+
+    def forward(self, body_pose: Float[Tensor, "*batch J 3"]) -> Float[Tensor, "*batch"]:
+        """Negative log density per pose, in nats, up to a constant; joints after the 21st are ignored."""
+        x = body_pose[..., :NUM_PRIOR_JOINTS, :].flatten(-2)
+        z = torch.einsum("kij,...kj->...ki", self.whitening, x[..., None, :] - self.means)
+        half_log_2pi = 0.5 * math.log(2 * math.pi) * x.shape[-1]
+        return -torch.logsumexp(self.log_weights - 0.5 * z.square().sum(-1), -1) + half_log_2pi
+
+    def beyond_limits(self, body_pose: Float[Tensor, "*batch J 3"]) -> Float[Tensor, "*batch"]:
+        """Sum over all angles of the squared excess over the range seen in mocap, rad^2."""
+        x = body_pose[..., :NUM_PRIOR_JOINTS, :]
+        excess = (self.lower - x).clamp_min(0) + (x - self.upper).clamp_min(0)
+        return excess.square().sum((-1, -2))
+
+
+def shape_prior(betas: Float[Tensor, "*batch S"]) -> Float[Tensor, "*batch"]:
+    """Half the squared betas: they have unit variance, so this is their negative log density."""
+    return 0.5 * betas.square().sum(-1)
+
+
+def load_pose_prior(path: Path = PRIOR_PATH) -> tuple[PosePrior, PoseBank]:
+    """The shipped prior and its bank of poses.
+
+    Raises:
+        MissingFileError: if the file is not there.
+    """
+    if not path.is_file():
+        raise MissingFileError(
+            f"no pose prior at {path}: reinstall meshreg, or learn one from your own motion with "
+            "`meshreg prior pose`."
+        )
+    with safe_open(path, framework="pt") as file:
+        tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+    prior = PosePrior(
+        means=tensors["means"],
+        whitening=tensors["whitening"],
+        weights=tensors["weights"],
+        lower=tensors["lower"],
+        upper=tensors["upper"],
+    )
+    bank = PoseBank(
+        root_rotmat=tensors["bank.root_rotmat"],
+        body_pose=tensors["bank.body_pose"],
+        weight=tensors["bank.weight"],
+    )
+    return prior, bank
+
+
+def pose_prior_recipe(path: Path = PRIOR_PATH) -> dict[str, str]:
+    """How the prior was made and whom to thank, as written into its file."""
+    with safe_open(path, framework="pt") as file:
+        return json.loads(file.metadata()["recipe"])

@@ -1,0 +1,1 @@
+"""Training recipes: plain loops that read from top to bottom."""
