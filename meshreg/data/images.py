@@ -7,7 +7,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from meshreg.errors import InputError, MissingFileError
 
-NUM_LABELS = 20  # Graphonomy / CIHP: 0 background, 13 face, 14/15 arms, 16/17 legs, the rest clothing
+NUM_LABELS = (
+    20  # Graphonomy / CIHP: 0 background, 13 face, 14/15 arms, 16/17 legs, the rest clothing
+)
 UNKNOWN_LABEL = 255  # something stands in front of the person, or nobody knows
 
 

@@ -28,7 +28,12 @@ class Config:
 
     motion: Path  # `.npz` of SMPL poses with subjects and categories
     out: Path
-    held_out: tuple[int, ...] = (0, 5, 14, 86)  # subjects never seen; 0 is "unknown", so it may hide one
+    held_out: tuple[int, ...] = (
+        0,
+        5,
+        14,
+        86,
+    )  # subjects never seen; 0 is "unknown", so it may hide one
     frames: int = 40_000  # drawn before mirroring
     components: int = 24
     iterations: int = 60
@@ -59,7 +64,9 @@ def main(config: Config) -> None:
     lower, upper = joint_limits(body_pose)
     bank = build_bank(poses, body, config, generator)
 
-    recipe = {key: str(value) for key, value in asdict(config).items() if key not in ("motion", "out")}
+    recipe = {
+        key: str(value) for key, value in asdict(config).items() if key not in ("motion", "out")
+    }
     recipe |= {"made_by": "meshreg prior pose", "acknowledgement": motion.licence}
     tensors = {
         "weights": weights,
@@ -70,7 +77,10 @@ def main(config: Config) -> None:
         **bank,
     }
     save_file(
-        {key: value.to(torch.float16 if value.ndim > 1 else torch.float32).contiguous() for key, value in tensors.items()},
+        {
+            key: value.to(torch.float16 if value.ndim > 1 else torch.float32).contiguous()
+            for key, value in tensors.items()
+        },
         config.out,
         metadata={"recipe": json.dumps(recipe)},
     )
@@ -119,7 +129,10 @@ def fit_mixture(
         mass = responsibility.sum(0) + 1e-6
         weights, means = mass / mass.sum(), responsibility.T @ x / mass[:, None]
         covariances = torch.stack(
-            [(responsibility[:, k, None] * (x - m)).T @ (x - m) / mass[k] for k, m in enumerate(means)]
+            [
+                (responsibility[:, k, None] * (x - m)).T @ (x - m) / mass[k]
+                for k, m in enumerate(means)
+            ]
         )
         covariances = covariances + shrink
         factor = torch.linalg.cholesky(covariances)
@@ -186,4 +199,3 @@ def without_heading(root_rotmat: Float[Tensor, "N 3 3"]) -> Float[Tensor, "N 3 3
     up = torch.zeros_like(front)
     up[..., 1] = -heading
     return roma.rotvec_to_rotmat(up) @ root_rotmat
-
