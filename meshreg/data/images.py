@@ -74,3 +74,22 @@ def _single_channel(picture: Image.Image, path: Path) -> Image.Image:
             f"{path} is a colour picture: expected one channel of label ids (or a palette PNG)."
         )
     return channels[0]
+
+
+def distance_outside(mask: np.ndarray) -> np.ndarray:
+    """For every pixel the distance in pixels to the nearest pixel of the mask; 0 on the mask.
+
+    Without any pixel in the mask the distance is 0 everywhere: nothing to be pulled to.
+    """
+    import cv2
+
+    if not mask.any():
+        return np.zeros(mask.shape, np.float32)
+    return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+
+
+def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A label map at another size, by the label nearest to each pixel centre: ids never mix."""
+    rows = ((np.arange(size[0]) + 0.5) * labels.shape[0] / size[0]).astype(np.int64)
+    columns = ((np.arange(size[1]) + 0.5) * labels.shape[1] / size[1]).astype(np.int64)
+    return labels[rows[:, None], columns[None]]

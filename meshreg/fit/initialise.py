@@ -5,7 +5,6 @@ candidate is linear in its points, so a hundred thousand candidates cost a fract
 """
 
 import math
-from dataclasses import dataclass
 
 import roma
 import torch
@@ -13,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from meshreg.body.keypoints import BodyKeypoints
+from meshreg.fit.evidence import Target2D
 from meshreg.fit.variables import BodyVariables
 from meshreg.losses.keypoints import robust_reprojection
 from meshreg.losses.priors import NUM_PRIOR_JOINTS, PoseBank
@@ -22,21 +22,6 @@ PITCHES_DEG = (-30.0, -15.0, 0.0, 15.0, 35.0)  # camera tilt; positive looks dow
 ROLLS_DEG = (-15.0, 0.0, 15.0)
 MIN_DEPTH = 0.3  # metres
 SAME_POSE = 0.07  # metres: starting points nearer than this on average are one
-
-
-@dataclass(frozen=True, eq=False)
-class Target2D:
-    """What the picture says: keypoints with confidences, and the camera."""
-
-    points_px: Float[Tensor, "J 2"]
-    confidence: Float[Tensor, " J"]  # zero: absent
-    K: Float[Tensor, "3 3"]
-
-    @property
-    def scale_px(self) -> float:
-        """The size of the person in the picture: the diagonal of the box of its keypoints."""
-        seen = self.points_px[self.confidence > 0]
-        return float((seen.amax(0) - seen.amin(0)).norm().clamp_min(8.0))
 
 
 def starting_points(
@@ -57,19 +42,15 @@ def starting_points(
     picked = _different(order, points, turns, count)
     turn_index, bank_index = picked // len(points), picked % len(points)
     pelvis = torch.cat(translations)[turn_index, bank_index]
-    hands = pose.new_zeros(count_of(picked), 23 - NUM_PRIOR_JOINTS, 3)
+    hands = pose.new_zeros(len(picked), 23 - NUM_PRIOR_JOINTS, 3)
     return BodyVariables(
-        betas=pose.new_zeros(count_of(picked), num_betas),
+        betas=pose.new_zeros(len(picked), num_betas),
         root_rotmat=turns[turn_index] @ bank.root_rotmat[bank_index],
-        root_rotvec=pose.new_zeros(count_of(picked), 3),
+        root_rotvec=pose.new_zeros(len(picked), 3),
         body_pose=torch.cat([pose[bank_index], hands], 1),
         bearing=pelvis[:, :2] / pelvis[:, 2:],
         log_depth=pelvis[:, 2].log(),
     )
-
-
-def count_of(index: Tensor) -> int:
-    return int(index.shape[0])
 
 
 def _bank_points(

@@ -1,0 +1,117 @@
+"""Losses on rendered masks and body parts, which trust skin more than clothing.
+
+The idea of DSR (Dwivedi et al. 2021): bare skin must coincide with the body's surface, whereas cloth and
+hair only contain it. Rendered images come in as tensors; nothing is rendered here.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+# Body parts that a bare-skin label of CIHP names, in the order of the rendered channels.
+PARTS = ("head", "torso", "left_arm", "right_arm", "left_leg", "right_leg")
+PART_OF_LABEL = {13: "head", 10: "torso", 14: "left_arm", 15: "right_arm", 16: "left_leg", 17: "right_leg"}
+UNKNOWN = 255
+HAIR_LIKE = (1, 2, 4, 11)  # hat, hair, sunglasses, scarf: far from the body
+SHOE_LIKE = (3, 8, 18, 19)  # glove, sock, shoes: close to it
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTarget:
+    """A label map turned into what the losses compare with."""
+
+    person: Float[Tensor, "H W"]  # 1 on the person, 0 elsewhere
+    weight: Float[Tensor, "H W"]  # how much a wrong pixel counts; 0 where nobody knows
+    part: Int[Tensor, "H W"]  # index into PARTS where bare skin names a part, else -1
+    outside_px: Float[Tensor, "H W"]  # distance to the nearest pixel that may be the person
+
+
+def label_target(
+    labels: Int[Tensor, "H W"],
+    outside_px: Float[Tensor, "H W"],
+    *,
+    cloth_weight: float = 0.5,
+    hair_weight: float = 0.1,
+) -> LabelTarget:
+    """Weights and parts of a CIHP label map; 255 marks pixels that say nothing.
+
+    A body pixel on the background always counts fully; an uncovered pixel of cloth counts
+    `cloth_weight`, because loose clothing stands off the body, one of hair or a hat `hair_weight`.
+    """
+    person = ((labels > 0) & (labels != UNKNOWN)).float()
+    weight = torch.ones_like(person)
+    skin_or_tight = torch.zeros_like(person, dtype=torch.bool)
+    part = torch.full_like(labels, -1)
+    for label, name in PART_OF_LABEL.items():
+        part[labels == label] = PARTS.index(name)
+        skin_or_tight |= labels == label
+    for label in SHOE_LIKE:
+        skin_or_tight |= labels == label
+    weight[(person > 0) & ~skin_or_tight] = cloth_weight
+    for label in HAIR_LIKE:
+        weight[labels == label] = hair_weight
+    weight[labels == UNKNOWN] = 0.0
+    return LabelTarget(person=person, weight=weight, part=part, outside_px=outside_px)
+
+
+def mask_mismatch(alpha: Float[Tensor, "B H W"], target: LabelTarget) -> Float[Tensor, " B"]:
+    """Weighted area on which the rendered mask is wrong, as a share of the person's area."""
+    wrong = target.weight * (alpha - target.person).square()
+    return wrong.sum((-1, -2)) / target.person.sum().clamp_min(1.0)
+
+
+def part_mismatch(
+    parts: Float[Tensor, "B H W P"], target: LabelTarget
+) -> Float[Tensor, " B"]:
+    """Area of bare skin that another part of the body covers (or none), as a share of the person's area."""
+    named = target.part >= 0
+    index = target.part.clamp_min(0).expand(parts.shape[:-1])
+    right = parts.gather(-1, index[..., None])[..., 0]
+    wrong = torch.where(named, (1 - right).square(), torch.zeros_like(right))
+    return wrong.sum((-1, -2)) / target.person.sum().clamp_min(1.0)
+
+
+def outside_distance(
+    points_px: Float[Tensor, "B V 2"], target: LabelTarget, *, scale_px: float
+) -> Float[Tensor, " B"]:
+    """Mean squared distance of projected vertices from the mask, in units of the person's size.
+
+    It reaches any distance, where the rendered mask only feels its own outline. Vertices beyond the
+    picture's border cost nothing: nobody knows what is there.
+    """
+    height, width = target.outside_px.shape
+    size = points_px.new_tensor([width, height])
+    grid = (points_px + 0.5) / size * 2 - 1  # grid_sample's corners are the image's borders
+    sampled = torch.nn.functional.grid_sample(
+        target.outside_px.expand(len(points_px), 1, -1, -1),
+        grid[:, None],
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=False,
+    )[:, 0, 0]
+    inside_picture = (grid.abs() < 1).all(-1)
+    distance = torch.where(inside_picture, sampled, torch.zeros_like(sampled)) / scale_px
+    return distance.square().mean(-1)
+
+
+def soft_parts(
+    weights: Float[Tensor, "V 24"], joint_names: tuple[str, ...]
+) -> Float[Tensor, "V P"]:
+    """How much each vertex belongs to each of PARTS, from its skinning weights."""
+    member = weights.new_zeros(len(joint_names), len(PARTS))
+    for joint, name in enumerate(joint_names):
+        member[joint, PARTS.index(_part_of_joint(name))] = 1.0
+    return weights @ member
+
+
+def _part_of_joint(name: str) -> str:
+    side, _, rest = name.partition("_")
+    if name == "head":
+        return "head"
+    if rest in ("shoulder", "elbow", "wrist", "hand"):
+        return f"{side}_arm"
+    if rest in ("hip", "knee", "ankle", "foot"):
+        return f"{side}_leg"
+    return "torso"
