@@ -49,24 +49,29 @@ class FakeChumpy:
         self.modules["chumpy.reordering"] = types.ModuleType("chumpy.reordering")
         self.Ch = self._make("chumpy.ch", "Ch")
         self.Select = self._make("chumpy.reordering", "Select")
+        self.Reshape = self._make("chumpy.reordering", "Reshape")
+        self.transpose = self._make("chumpy.reordering", "transpose")
+        self.Concatenate = self._make("chumpy.reordering", "Concatenate")
 
     def _make(self, module: str, name: str) -> type:
         made = type(name, (object,), {"__module__": module})
         setattr(self.modules[module], name, made)
         return made
 
-    def ch(self, x: Any) -> Any:
-        made = self.Ch()
-        made.__dict__ |= {"x": x, "_dirty_vars": {"x"}, "_itr": 3}
+    def node(self, kind: type, **state: Any) -> Any:
+        made = kind()
+        made.__dict__ |= state
         return made
+
+    def ch(self, x: Any) -> Any:
+        return self.node(self.Ch, x=x, _dirty_vars={"x"}, _itr=3)
 
     def select(self, x: np.ndarray) -> Any:
         order = np.random.default_rng(0).permutation(x.size)
         shuffled = np.empty(x.size)
         shuffled[order] = x.ravel()
-        made = self.Select()
-        made.__dict__ |= {"a": self.ch(shuffled), "idxs": order, "preferred_shape": x.shape}
-        return made
+        a = self.ch(shuffled)
+        return self.node(self.Select, a=a, idxs=order, preferred_shape=x.shape)
 
     def dumps(self, value: Any, protocol: int = 2) -> bytes:
         sys.modules.update(self.modules)

@@ -199,6 +199,19 @@ def test_models_that_are_not_smpl(
     assert one_sentence(str(caught.value)), str(caught.value)
 
 
+def test_damaged_archive(release: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "release.zip", "w") as archive:
+        for file in release[0].rglob("*.pkl"):
+            archive.write(file, file.name)
+    content = (tmp_path / "release.zip").read_bytes()
+    with pytest.raises(InputError, match="BadZipFile while reading"):
+        load_official(write(tmp_path / "cut.zip", content[: len(content) // 2]))
+    garbled = content[:1000] + bytes(1000) + content[2000:]
+    assert [body.name for body in load_official(write(tmp_path / "garbled.zip", garbled))] == [
+        "smpl_male"
+    ], "the other member is whole"
+
+
 def test_missing_pieces(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="no file or folder"):
         load_official(tmp_path / "nothing")

@@ -48,6 +48,28 @@ def test_sparse_matrices(form: str, protocol: int) -> None:
     assert np.array_equal(to_array(read_pickle(content, "matrix")), dense)
 
 
+def test_chumpy_expressions() -> None:
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    node = CHUMPY.ch(x)
+    for expression, expected in (
+        (CHUMPY.select(x), x),
+        (CHUMPY.node(CHUMPY.Reshape, a=node, newshape=(2, 6)), x.reshape(2, 6)),
+        (CHUMPY.node(CHUMPY.Reshape, a=node, newshape=-1), x.ravel()),
+        (CHUMPY.node(CHUMPY.transpose, a=node, axes=None), x.T),
+        (CHUMPY.node(CHUMPY.Select, a=node, idxs=np.array([5, 0])), x.ravel()[[5, 0]]),
+    ):
+        assert np.array_equal(to_array(read_pickle(CHUMPY.dumps(expression), "node")), expected)
+
+
+def test_chumpy_nodes_that_nobody_reads(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
+    other = CHUMPY.node(CHUMPY.Concatenate, m0=CHUMPY.ch(np.zeros(3)))
+    path = write(tmp_path / "SMPL_MALE.pkl", official_pickle(arrays, J=other))
+    assert load_official(path)
+    path = write(tmp_path / "SMPL_MALE.pkl", official_pickle(arrays, weights=other))
+    with pytest.raises(InputError, match=r"a chumpy.reordering.Concatenate stands where"):
+        load_official(path)
+
+
 def test_fortran_order_and_scalars() -> None:
     column_major = np.asfortranarray(np.arange(6.0).reshape(2, 3))
     for protocol in (2, 5):
@@ -128,9 +150,7 @@ def test_shapes_that_only_claim_to_be_there(arrays: dict[str, np.ndarray], tmp_p
     # Every level refers twice to the one below: evaluated naively, 2^40 steps.
     nested: Any = CHUMPY.ch(np.arange(3))
     for _ in range(40):
-        outer = CHUMPY.Select()
-        outer.__dict__ |= {"a": nested, "idxs": nested}
-        nested = outer
+        nested = CHUMPY.node(CHUMPY.Select, a=nested, idxs=nested)
     path = write(tmp_path / "SMPL_MALE.pkl", official_pickle(arrays, weights=nested))
     with pytest.raises(InputError, match="in weights of .* where a plain array should be"):
         load_official(path)

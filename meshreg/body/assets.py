@@ -33,6 +33,7 @@ _UNREADABLE = (
     LookupError,
     ValueError,
     TypeError,
+    RuntimeError,
 )
 
 

@@ -8,7 +8,6 @@ import io
 import logging
 import re
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,7 +27,6 @@ _LOG = logging.getLogger(__name__)
 _KEYS = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
 _MAX_BYTES = 2**30  # four times the largest official file
 _OTHER_FAMILIES = {10475: "SMPL-X", 778: "MANO", 5023: "FLAME", 3889: "SMAL"}  # by vertex count
-_ARCHIVE_DAMAGE = (zipfile.BadZipFile, zlib.error, RuntimeError, OSError)
 
 
 @dataclass(frozen=True)
@@ -170,15 +168,14 @@ def _read_file(path: Path) -> bytes:
 
 def _is_archive(path: Path) -> bool:
     """Whether this is a zip of files; an `.npz` is a zip of arrays."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return not all(name.endswith(".npy") for name in archive.namelist())
-    except zipfile.BadZipFile:
+    if not zipfile.is_zipfile(path):
         return False
+    with damage_reported(path.name), zipfile.ZipFile(path) as archive:
+        return not all(name.endswith(".npy") for name in archive.namelist())
 
 
 def _archive_members(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    with zipfile.ZipFile(path) as archive:
+    with damage_reported(path.name), zipfile.ZipFile(path) as archive:
         for name in sorted(filter(_may_be_model, archive.namelist())):
             yield name, partial(_read_member, archive, name)
 
@@ -186,10 +183,8 @@ def _archive_members(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     if archive.getinfo(name).file_size > _MAX_BYTES:
         raise InputError(f"{name} in the archive is larger than any SMPL file: it is not SMPL.")
-    try:
+    with damage_reported(name):
         return archive.read(name)
-    except _ARCHIVE_DAMAGE as error:
-        raise InputError(f"{name} cannot be read from its archive: download it again.") from error
 
 
 def _fields(content: bytes, what: str) -> Mapping[str, Any]:
@@ -204,15 +199,11 @@ def _fields(content: bytes, what: str) -> Mapping[str, Any]:
 
 def _npz_fields(content: bytes, what: str) -> dict[str, Any]:
     fields: dict[str, Any] = {}
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for key in archive.namelist():
-                if key.removesuffix(".npy") in (*_KEYS, "gender", "topology_hash"):
-                    raw = _read_member(archive, key)
-                    with damage_reported(f"{key} in {what}"):
-                        fields[key.removesuffix(".npy")] = _npy_value(raw, f"{key} in {what}")
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{what} is a damaged archive: download it again.") from error
+    with damage_reported(what), zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for file in archive.namelist():
+            key = file.removesuffix(".npy")
+            if key in (*_KEYS, "gender", "topology_hash"):
+                fields[key] = _npy_value(_read_member(archive, file), f"{key} in {what}")
     return fields
 
 
