@@ -241,7 +241,8 @@ def test_list_of_bodies(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
     assert len(list_body_models(tmp_path / "nowhere")) == 1
 
 
-def test_finding_bodies_by_name(tmp_path: Path) -> None:
+def test_finding_bodies_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the checkout itself may hold licensed files
     with pytest.raises(MissingFileError, match=r"SMPL_NEUTRAL.npz is not in body_models/smpl: .*"):
         find_body_file("smpl_neutral")
     with pytest.raises(MissingFileError) as caught:
