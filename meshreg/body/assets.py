@@ -1,13 +1,16 @@
 """Body models as plain arrays: what a body file holds, reading and writing it, finding it.
 
-A body file is an `.npz` in SMPL's layout; sparse arrays are stored as coordinate triplets. Every file
-carries a topology hash, because vertex-keyed data of one body is nonsense on another.
+A body file is an `.npz` in SMPL's layout; sparse arrays are stored as coordinate triplets. Every
+file carries a topology hash, because vertex-keyed data of one body is nonsense on another.
 """
 
 import hashlib
 import os
 import tempfile
+import zipfile
+import zlib
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +22,19 @@ Gender = Literal["neutral", "male", "female"]
 
 BUILTIN_PATH = Path(__file__).with_name("builtin.npz")
 FORMAT_VERSION = 1
+DEFAULT_FOLDER = Path("body_models")
+LICENSED = ("smpl_neutral", "smpl_male", "smpl_female")
+# What a damaged file makes numpy raise; a file of plain text makes it speak of pickles.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    LookupError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +134,7 @@ def save_body_data(data: BodyData, path: Path, value_type: type = np.float32) ->
 
 
 def write_npz(path: Path, arrays: dict[str, Any]) -> None:
-    """Write a compressed `.npz` that appears whole or not at all, with the same bytes every time."""
+    """Write a compressed `.npz` whole or not at all, with the same bytes every time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".npz.part")
     try:
@@ -141,36 +157,96 @@ def read_body_data(path: Path) -> BodyData:
         raise MissingFileError(
             f"no body file at {path}: see body_models/README.md for how to get one."
         )
-    with np.load(path, allow_pickle=False) as arrays:
-        if "format_version" not in arrays or "topology_hash" not in arrays:
-            raise InputError(
-                f"{path} is not a meshreg body file: convert it with `meshreg models add {path}`."
-            )
-        prefix = "regressor."
-        regressors = {key[len(prefix) : -len(".shape")] for key in arrays if key.startswith(prefix)}
-        weights = _unpack_sparse("weights", arrays)
-        data = BodyData(
-            name=str(arrays["name"]),
-            licence=str(arrays["licence"]),
-            recipe=str(arrays["recipe"]),
-            v_template=arrays["v_template"].astype(np.float32),
-            faces=arrays["f"].astype(np.int64),
-            shapedirs=arrays["shapedirs"].astype(np.float32),
-            posedirs=_unpack_sparse("posedirs", arrays),
-            J_regressor=_unpack_sparse("J_regressor", arrays),
-            weights=weights / weights.sum(1, keepdims=True),  # half precision loses 1e-4 of a row
-            parents=arrays["parents"].astype(np.int64),
-            uv=arrays["uv"],
-            uv_faces=arrays["uv_faces"].astype(np.int64),
-            vertex_part=arrays["vertex_part"].astype(np.int64),
-            mirror=arrays["mirror"].astype(np.int64),
-            regressors={
-                name: _unpack_sparse(prefix + name, arrays)
-                for name in sorted(regressors)
-                if f"{prefix}{name}.shape" in arrays
-            },
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return _body_data(arrays, path)
+    except _UNREADABLE as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is damaged: make it again with `meshreg models add`.") from error
+
+
+def _body_data(arrays: Any, path: Path) -> BodyData:
+    if "format_version" not in arrays or "topology_hash" not in arrays:
+        raise InputError(
+            f"{path} is not a meshreg body file: convert it with `meshreg models add {path}`."
         )
-        check_same_topology(
-            data.topology_hash, str(arrays["topology_hash"]), f"the header of {path}"
-        )
+    prefix = "regressor."
+    regressors = {key[len(prefix) : -len(".shape")] for key in arrays if key.startswith(prefix)}
+    weights = _unpack_sparse("weights", arrays)
+    data = BodyData(
+        name=str(arrays["name"]),
+        licence=str(arrays["licence"]),
+        recipe=str(arrays["recipe"]),
+        v_template=arrays["v_template"].astype(np.float32),
+        faces=arrays["f"].astype(np.int64),
+        shapedirs=arrays["shapedirs"].astype(np.float32),
+        posedirs=_unpack_sparse("posedirs", arrays),
+        J_regressor=_unpack_sparse("J_regressor", arrays),
+        weights=weights / weights.sum(1, keepdims=True),  # half precision loses 1e-4 of a row
+        parents=arrays["parents"].astype(np.int64),
+        uv=arrays["uv"],
+        uv_faces=arrays["uv_faces"].astype(np.int64),
+        vertex_part=arrays["vertex_part"].astype(np.int64),
+        mirror=arrays["mirror"].astype(np.int64),
+        regressors={
+            name: _unpack_sparse(prefix + name, arrays)
+            for name in sorted(regressors)
+            if f"{prefix}{name}.shape" in arrays
+        },
+    )
+    check_same_topology(data.topology_hash, str(arrays["topology_hash"]), f"the header of {path}")
     return data
+
+
+def find_body_file(name: str, folder: Path | None = None) -> Path:
+    """Where the body of that name is kept: "builtin", "smpl_neutral", ..., or a path to an `.npz`.
+
+    Raises:
+        MissingFileError: if it is not there; the sentence says where to get it.
+        InputError: if the name means nothing.
+    """
+    if name == "builtin":
+        path = BUILTIN_PATH
+        hint = "install meshreg again, the built-in body is part of it."
+    elif name in LICENSED:
+        path = (
+            (folder or DEFAULT_FOLDER) / "smpl" / f"SMPL_{name.removeprefix('smpl_').upper()}.npz"
+        )
+        hint = _how_to_get(path)
+    elif name.endswith(".npz"):
+        path = Path(name)
+        hint = f"check the path, or use one of {', '.join(('builtin', *LICENSED))}."
+    else:
+        raise InputError(_unknown_body(name))
+    if not path.is_file():
+        raise MissingFileError(f"{path.name} is not in {path.parent}: {hint}")
+    return path
+
+
+def _how_to_get(path: Path) -> str:
+    unconverted = path.with_suffix(".pkl")
+    if unconverted.is_file():
+        return f"convert the {unconverted.name} there with `meshreg models add {unconverted}`."
+    neutral = " (or smplify.is.tue.mpg.de, neutral only)" if "NEUTRAL" in path.name else ""
+    return (
+        f"download SMPL from smpl.is.tue.mpg.de{neutral} under its own licence and run "
+        "`meshreg models add PATH` on the download, or call load_body() without arguments for the "
+        "free built-in body."
+    )
+
+
+def _unknown_body(name: str) -> str:
+    if name.endswith(".pkl"):
+        return f"{name} is a pickle: convert it once with `meshreg models add {name}`."
+    known = ("builtin", *LICENSED)
+    close = get_close_matches(name, known, n=1)
+    return (
+        f"{name!r} is not a body{f' (did you mean {close[0]}?)' if close else ''}: "
+        f"choose from {', '.join(known)} or give a path to an .npz file."
+    )
+
+
+def load_body_data(name: str = "builtin", *, folder: Path | None = None) -> BodyData:
+    """Read a body by name: the free built-in one, a converted SMPL, or a path to a body file."""
+    return read_body_data(find_body_file(name, folder))
