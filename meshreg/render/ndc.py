@@ -1,0 +1,37 @@
+"""PyTorch3D's image coordinates (NDC): x left, y up, half the shorter image side is one unit."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+# Faces with a corner at or behind this depth (metres) are not drawn.
+MIN_DEPTH = 1e-8
+
+
+def homogeneous_ndc(
+    verts_cam: Float[Tensor, "B V 3"], K: Float[Tensor, "B 3 3"], size: tuple[int, int]
+) -> Float[Tensor, "B V 3"]:
+    """Project camera-space points to (x z, y z, z), that is NDC before the division by depth.
+
+    Pixel column u lies at x = (W - 1 - 2 u) / min(H, W), so centres at integers stay centres.
+    """
+    height, width = size
+    shorter = min(size)
+    ndc_px = K.new_tensor(
+        [
+            [-2 / shorter, 0, (width - 1) / shorter],
+            [0, -2 / shorter, (height - 1) / shorter],
+            [0, 0, 1],
+        ]
+    )
+    # One combined matrix: its entries are of order one, where pixels times depth would lose digits.
+    return verts_cam @ (ndc_px @ K).mT
+
+
+def divide_by_depth(points: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 3"]:
+    """Turn (x z, y z, z) into (x, y, z); points at or behind the camera get x = y = 0."""
+    xy, z = points[..., :2], points[..., 2:]
+    in_front = z > MIN_DEPTH
+    # The inner `where` keeps the gradient of the branch not taken finite.
+    xy = torch.where(in_front, xy / torch.where(in_front, z, 1.0), 0.0)
+    return torch.cat([xy, z], -1)

@@ -1,0 +1,1 @@
+"""The default rasteriser: NVIDIA Warp kernels, one source for CPU and CUDA."""

@@ -1,0 +1,83 @@
+"""Sort faces into image tiles: kernels that find each face's pixels and list the faces per tile."""
+
+from typing import Any
+
+import warp as wp
+
+from meshreg.render.warp.functions import Settings, edge_value
+
+
+@wp.func
+def lowest_pixel(limit: Any, extent: int, shorter: Any):
+    """First pixel index whose centre does not lie beyond the NDC `limit` (axes point backwards)."""
+    size = type(limit)(extent)
+    place = (size - type(limit)(1.0) - limit * shorter) * type(limit)(0.5)
+    # The margin absorbs rounding; the exact test comes later, per pixel.
+    return int(wp.ceil(wp.clamp(place - type(limit)(1e-3), type(limit)(-1.0), size)))
+
+
+@wp.func
+def highest_pixel(limit: Any, extent: int, shorter: Any):
+    size = type(limit)(extent)
+    place = (size - type(limit)(1.0) - limit * shorter) * type(limit)(0.5)
+    return int(wp.floor(wp.clamp(place + type(limit)(1e-3), type(limit)(-1.0), size)))
+
+
+def bound_faces(
+    verts: wp.array2d(dtype=Any),
+    faces: wp.array3d(dtype=wp.int32),
+    first: int,
+    s: Settings,
+    reach: Any,
+    min_area: Any,
+    min_depth: Any,
+    box: wp.array(dtype=wp.vec4i),
+    tile_count: wp.array(dtype=wp.int32),
+):
+    """Per face: its pixel box (x0, x1, y0, y1), empty if it cannot be seen; count tiles touched."""
+    i = first + wp.tid()
+    image = i / s.num_faces
+    f = i - image * s.num_faces
+    topology = wp.min(image, faces.shape[0] - 1)
+    a = verts[image, faces[topology, f, 0]]
+    b = verts[image, faces[topology, f, 1]]
+    c = verts[image, faces[topology, f, 2]]
+    area = edge_value(c, a, b)
+    nearest = wp.min(a[2], wp.min(b[2], c[2]))
+    seen = nearest >= min_depth and wp.abs(area) > min_area
+    if s.cull == 1 and area < area - area:
+        seen = False
+    box[i] = wp.vec4i(1, 0, 1, 0)
+    if seen:
+        shorter = type(reach)(wp.min(s.height, s.width))
+        left = wp.max(a[0], wp.max(b[0], c[0])) + reach
+        right = wp.min(a[0], wp.min(b[0], c[0])) - reach
+        top = wp.max(a[1], wp.max(b[1], c[1])) + reach
+        bottom = wp.min(a[1], wp.min(b[1], c[1])) - reach
+        x0 = wp.max(lowest_pixel(left, s.width, shorter), 0)
+        x1 = wp.min(highest_pixel(right, s.width, shorter), s.width - 1)
+        y0 = wp.max(lowest_pixel(top, s.height, shorter), 0)
+        y1 = wp.min(highest_pixel(bottom, s.height, shorter), s.height - 1)
+        if x0 <= x1 and y0 <= y1:
+            box[i] = wp.vec4i(x0, x1, y0, y1)
+            for ty in range(y0 / s.tile, y1 / s.tile + 1):
+                for tx in range(x0 / s.tile, x1 / s.tile + 1):
+                    wp.atomic_add(tile_count, (image * s.tiles_y + ty) * s.tiles_x + tx, 1)
+
+
+def list_faces(
+    box: wp.array(dtype=wp.vec4i),
+    first: int,
+    s: Settings,
+    cursor: wp.array(dtype=wp.int32),
+    listed: wp.array(dtype=wp.int32),
+):
+    """Write each face into the lists of the tiles its box touches."""
+    i = first + wp.tid()
+    image = i / s.num_faces
+    bound = box[i]
+    if bound[0] <= bound[1]:
+        for ty in range(bound[2] / s.tile, bound[3] / s.tile + 1):
+            for tx in range(bound[0] / s.tile, bound[1] / s.tile + 1):
+                place = wp.atomic_add(cursor, (image * s.tiles_y + ty) * s.tiles_x + tx, 1)
+                listed[place] = i - image * s.num_faces

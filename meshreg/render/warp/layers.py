@@ -1,0 +1,258 @@
+"""Find the nearest K faces of every pixel, describe them, and send gradients back to the corners."""
+
+from typing import Any
+
+import warp as wp
+
+from meshreg.render.warp.functions import (
+    Settings,
+    barycentric,
+    barycentric_adjoint,
+    edge_value,
+    edge_values,
+    inverse_lengths2,
+    is_inside,
+    outline_distance2,
+    outline_distance2_adjoint,
+    pixel_centre,
+)
+
+
+@wp.func
+def outline_limits(a: Any, b: Any, c: Any, reach: Any):
+    """Edge values below these belong to samples farther than `reach` outside an edge."""
+    grown = -reach * type(reach)(1.001)
+    return type(a)(
+        grown * wp.sqrt((c[0] - b[0]) * (c[0] - b[0]) + (c[1] - b[1]) * (c[1] - b[1])),
+        grown * wp.sqrt((a[0] - c[0]) * (a[0] - c[0]) + (a[1] - c[1]) * (a[1] - c[1])),
+        grown * wp.sqrt((b[0] - a[0]) * (b[0] - a[0]) + (b[1] - a[1]) * (b[1] - a[1])),
+    )
+
+
+@wp.func
+def keep_layer(
+    pixel: int,
+    face: int,
+    z: Any,
+    layers: int,
+    count: wp.array(dtype=wp.int32),
+    index: wp.array2d(dtype=wp.int64),
+    depth: wp.array2d(dtype=Any),
+):
+    """Insert a face into a pixel's list, which is ordered by depth and then by face number."""
+    n = count[pixel]
+    place = int(n)
+    wanted = True
+    if n == layers:
+        place = layers - 1
+        last = depth[pixel, place]
+        wanted = z < last or (z == last and wp.int64(face) < index[pixel, place])
+    else:
+        count[pixel] = n + 1
+    if wanted:
+        while place > 0 and (
+            depth[pixel, place - 1] > z
+            or (depth[pixel, place - 1] == z and index[pixel, place - 1] > wp.int64(face))
+        ):
+            depth[pixel, place] = depth[pixel, place - 1]
+            index[pixel, place] = index[pixel, place - 1]
+            place = place - 1
+        depth[pixel, place] = z
+        index[pixel, place] = wp.int64(face)
+
+
+@wp.func
+def try_face(
+    p: Any,
+    pixel: int,
+    face: int,
+    a: Any,
+    b: Any,
+    c: Any,
+    sign: Any,
+    limits: Any,
+    inverse: Any,
+    blur: Any,
+    s: Settings,
+    count: wp.array(dtype=wp.int32),
+    index: wp.array2d(dtype=wp.int64),
+    depth: wp.array2d(dtype=Any),
+):
+    """Test one face at one pixel and keep it if it is hit and near enough."""
+    zero = blur - blur
+    e = edge_values(p, a, b, c, sign)
+    if e[0] >= limits[0] and e[1] >= limits[1] and e[2] >= limits[2]:
+        hit = is_inside(e, s.closed)
+        if not hit and blur > zero:
+            d, edge, t = outline_distance2(p, a, b, c, inverse)
+            hit = d < blur
+        if hit:
+            w = barycentric(e, a, b, c, s.perspective, s.clip)
+            z = w[0] * a[2] + w[1] * b[2] + w[2] * c[2]
+            if z >= zero:
+                keep_layer(pixel, face, z, s.layers, count, index, depth)
+
+
+def find_layers_by_tile(
+    verts: wp.array2d(dtype=Any),
+    faces: wp.array3d(dtype=wp.int32),
+    box: wp.array(dtype=wp.vec4i),
+    start: wp.array(dtype=wp.int32),
+    listed: wp.array(dtype=wp.int32),
+    first: int,
+    s: Settings,
+    reach: Any,
+    blur: Any,
+    count: wp.array(dtype=wp.int32),
+    index: wp.array2d(dtype=wp.int64),
+    depth: wp.array2d(dtype=Any),
+):
+    """One task per tile: each face visits only its own pixels. Fewest tests, for the CPU."""
+    task = first + wp.tid()
+    image = task / (s.tiles_x * s.tiles_y)
+    ty = (task - image * s.tiles_x * s.tiles_y) / s.tiles_x
+    tx = task - (image * s.tiles_y + ty) * s.tiles_x
+    topology = wp.min(image, faces.shape[0] - 1)
+    for j in range(start[task], start[task + 1]):
+        f = listed[j]
+        face = image * s.num_faces + f
+        bound = box[face]
+        a = verts[image, faces[topology, f, 0]]
+        b = verts[image, faces[topology, f, 1]]
+        c = verts[image, faces[topology, f, 2]]
+        sign = wp.sign(edge_value(c, a, b))
+        limits = outline_limits(a, b, c, reach)
+        inverse = inverse_lengths2(a, b, c)
+        for y in range(
+            wp.max(bound[2], ty * s.tile), wp.min(bound[3], ty * s.tile + s.tile - 1) + 1
+        ):
+            for x in range(
+                wp.max(bound[0], tx * s.tile), wp.min(bound[1], tx * s.tile + s.tile - 1) + 1
+            ):
+                p = pixel_centre(x, y, s, a)
+                pixel = (image * s.height + y) * s.width + x
+                try_face(
+                    p, pixel, face, a, b, c, sign, limits, inverse, blur, s, count, index, depth
+                )
+
+
+def find_layers_by_pixel(
+    verts: wp.array2d(dtype=Any),
+    faces: wp.array3d(dtype=wp.int32),
+    box: wp.array(dtype=wp.vec4i),
+    start: wp.array(dtype=wp.int32),
+    listed: wp.array(dtype=wp.int32),
+    first: int,
+    s: Settings,
+    reach: Any,
+    blur: Any,
+    count: wp.array(dtype=wp.int32),
+    index: wp.array2d(dtype=wp.int64),
+    depth: wp.array2d(dtype=Any),
+):
+    """One thread per pixel of a 16-pixel tile; neighbours read the same face. For CUDA."""
+    i = first + wp.tid()
+    task = i / 256
+    lane = i - task * 256
+    image = task / (s.tiles_x * s.tiles_y)
+    ty = (task - image * s.tiles_x * s.tiles_y) / s.tiles_x
+    tx = task - (image * s.tiles_y + ty) * s.tiles_x
+    # 32 lanes cover a patch of 8 x 4 pixels, so that they tend to hit the same faces.
+    patch = lane / 32
+    spot = lane - patch * 32
+    x = tx * 16 + (patch - patch / 2 * 2) * 8 + (spot - spot / 8 * 8)
+    y = ty * 16 + patch / 2 * 4 + spot / 8
+    if x < s.width and y < s.height:
+        topology = wp.min(image, faces.shape[0] - 1)
+        pixel = (image * s.height + y) * s.width + x
+        for j in range(start[task], start[task + 1]):
+            f = listed[j]
+            face = image * s.num_faces + f
+            bound = box[face]
+            if x >= bound[0] and x <= bound[1] and y >= bound[2] and y <= bound[3]:
+                a = verts[image, faces[topology, f, 0]]
+                b = verts[image, faces[topology, f, 1]]
+                c = verts[image, faces[topology, f, 2]]
+                p = pixel_centre(x, y, s, a)
+                sign = wp.sign(edge_value(c, a, b))
+                limits = outline_limits(a, b, c, reach)
+                inverse = inverse_lengths2(a, b, c)
+                try_face(
+                    p, pixel, face, a, b, c, sign, limits, inverse, blur, s, count, index, depth
+                )
+
+
+def describe_layers(
+    verts: wp.array2d(dtype=Any),
+    faces: wp.array3d(dtype=wp.int32),
+    first: int,
+    s: Settings,
+    index: wp.array2d(dtype=wp.int64),
+    bary: wp.array2d(dtype=Any),
+    dist: wp.array2d(dtype=Any),
+):
+    """Per pixel: barycentrics and signed squared distance of the faces found."""
+    pixel = first + wp.tid()
+    image = pixel / (s.height * s.width)
+    row = pixel / s.width - image * s.height
+    column = pixel - (image * s.height + row) * s.width
+    topology = wp.min(image, faces.shape[0] - 1)
+    for k in range(s.layers):
+        face = index[pixel, k]
+        if face < wp.int64(0):
+            return
+        f = int(face) - image * s.num_faces
+        a = verts[image, faces[topology, f, 0]]
+        b = verts[image, faces[topology, f, 1]]
+        c = verts[image, faces[topology, f, 2]]
+        p = pixel_centre(column, row, s, a)
+        e = edge_values(p, a, b, c, wp.sign(edge_value(c, a, b)))
+        bary[pixel, k] = barycentric(e, a, b, c, s.perspective, s.clip)
+        d, edge, t = outline_distance2(p, a, b, c, inverse_lengths2(a, b, c))
+        dist[pixel, k] = wp.where(is_inside(e, s.closed), -d, d)
+
+
+def describe_layers_adjoint(
+    verts: wp.array2d(dtype=Any),
+    faces: wp.array3d(dtype=wp.int32),
+    first: int,
+    first_image: int,
+    s: Settings,
+    index: wp.array2d(dtype=wp.int64),
+    depth_grad: wp.array2d(dtype=Any),
+    bary_grad: wp.array2d(dtype=Any),
+    dist_grad: wp.array2d(dtype=Any),
+    verts_grad: wp.array2d(dtype=Any),
+):
+    """Per pixel: add the gradients of depth, barycentrics and distance to the faces' corners."""
+    pixel = first + wp.tid()
+    image = pixel / (s.height * s.width)
+    row = pixel / s.width - image * s.height
+    column = pixel - (image * s.height + row) * s.width
+    topology = wp.min(image, faces.shape[0] - 1)
+    for k in range(s.layers):
+        face = index[pixel, k]
+        if face < wp.int64(0):
+            return
+        f = int(face) - image * s.num_faces
+        i = faces[topology, f, 0]
+        j = faces[topology, f, 1]
+        m = faces[topology, f, 2]
+        a = verts[image, i]
+        b = verts[image, j]
+        c = verts[image, m]
+        p = pixel_centre(column, row, s, a)
+        sign = wp.sign(edge_value(c, a, b))
+        e = edge_values(p, a, b, c, sign)
+        w = barycentric(e, a, b, c, s.perspective, s.clip)
+        gz = depth_grad[pixel, k]
+        g = bary_grad[pixel, k] + gz * type(a)(a[2], b[2], c[2])
+        ga, gb, gc = barycentric_adjoint(p, a, b, c, sign, s.perspective, s.clip, g)
+        gd = dist_grad[pixel, k]
+        gd = wp.where(is_inside(e, s.closed), -gd, gd)
+        da, db, dc = outline_distance2_adjoint(p, a, b, c, gd)
+        zero = gz - gz
+        out = image - first_image
+        wp.atomic_add(verts_grad, out, i, ga + da + type(a)(zero, zero, gz * w[0]))
+        wp.atomic_add(verts_grad, out, j, gb + db + type(a)(zero, zero, gz * w[1]))
+        wp.atomic_add(verts_grad, out, m, gc + dc + type(a)(zero, zero, gz * w[2]))

@@ -1,0 +1,149 @@
+"""The differentiable operators: autograd functions whose both directions are kernels."""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from meshreg.render.warp.launch import as_warp
+from meshreg.render.warp.scene import Options, find_layers, make_scene
+
+# Neighbouring pixels belong to two surfaces if they lie more than this many pixel widths apart.
+GAP = 2.0
+
+
+class ThreadSums:
+    """One gradient buffer per thread: additions of two CPU threads to one number could collide."""
+
+    def __init__(self, shape: torch.Size, like: Tensor, shared: bool) -> None:
+        self.total = like.new_zeros(shape)
+        self.shared = shared  # one set of values for all images
+        self.parts: list[tuple[slice, Tensor]] = []
+
+    def part(self, begin: int, stop: int) -> Tensor:
+        """A zero buffer for the images begin..stop, to be filled by one thread."""
+        images = slice(0, 1) if self.shared else slice(begin, stop)
+        buffer = torch.zeros_like(self.total[images])
+        self.parts.append((images, buffer))
+        return buffer
+
+    def sum(self) -> Tensor:
+        for images, buffer in self.parts:
+            self.total[images] += buffer
+        return self.total
+
+
+class Layers(torch.autograd.Function):
+    """NDC vertices -> (index, depth, barycentrics, distances), each (B, H, W, K, ...)."""
+
+    @staticmethod
+    def forward(ctx: Any, verts: Tensor, faces: Tensor, options: Options) -> tuple[Tensor, ...]:
+        scene = make_scene(verts, faces, options)
+        run, k = scene.run, scene.run.kernels
+        index, depth = find_layers(scene)
+        bary = depth.new_full((*depth.shape, 3), -1.0)
+        dist = torch.full_like(depth, -1.0)
+        views = [as_warp(index), as_warp(bary, k.vector), as_warp(dist)]
+
+        def describe(first: int, end: int) -> None:
+            inputs = [scene.verts_view, scene.faces_view, first, scene.settings, *views]
+            run.launch(k.describe_layers, end - first, inputs)
+
+        run.run([partial(describe, a, b) for a, b in scene.pixel_parts()])
+        shape = (scene.num_images, *options.size, options.layers)
+        index = index.view(shape)
+        ctx.save_for_backward(verts, faces, index)
+        ctx.options = options
+        ctx.mark_non_differentiable(index)
+        return index, depth.view(shape), bary.view(*shape, 3), dist.view(shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        verts, faces, index = ctx.saved_tensors
+        scene = make_scene(verts, faces, ctx.options)
+        run, k = scene.run, scene.run.kernels
+        _, depth_grad, bary_grad, dist_grad = (g.contiguous() for g in grads)
+        flat = (scene.pixels, ctx.options.layers)
+        views = [
+            as_warp(index.view(flat)),
+            as_warp(depth_grad.view(flat)),
+            as_warp(bary_grad.view(*flat, 3), k.vector),
+            as_warp(dist_grad.view(flat)),
+        ]
+        verts_grad = ThreadSums(verts.shape, scene.verts, shared=False)
+        jobs = []
+        for first, end in scene.pixel_parts():
+            begin, stop = scene.images_of(first, end)
+            inputs = [scene.verts_view, scene.faces_view, first, begin, scene.settings, *views]
+            inputs.append(as_warp(verts_grad.part(begin, stop), k.vector))
+            jobs.append(partial(run.launch, k.describe_layers_adjoint, end - first, inputs))
+        run.run(jobs)
+        return verts_grad.sum(), None, None
+
+
+class Shade(torch.autograd.Function):
+    """NDC vertices and attributes -> (classes, alpha, depth), each (B, H, W, ...)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        verts: Tensor,
+        attributes: Tensor,
+        faces: Tensor,
+        pixel_width: Tensor,
+        background: float,
+        options: Options,
+    ) -> tuple[Tensor, ...]:
+        scene = make_scene(verts, faces, options)
+        run, k = scene.run, scene.run.kernels
+        index, depth = find_layers(scene)
+        attributes = attributes.detach().contiguous()
+        classes = depth.new_full((scene.pixels, attributes.shape[-1]), background)
+        views = [as_warp(index), as_warp(classes)]
+        values = as_warp(attributes)
+
+        def shade(first: int, end: int) -> None:
+            inputs = [scene.verts_view, scene.faces_view, values, first, scene.settings, *views]
+            run.launch(k.shade, end - first, inputs)
+
+        run.run([partial(shade, a, b) for a, b in scene.pixel_parts()])
+        ctx.save_for_backward(verts, attributes, faces, pixel_width, index, depth, classes)
+        ctx.options = options
+        shape = (scene.num_images, *options.size)
+        hit = index >= 0
+        alpha = hit.to(depth).view(shape)
+        depth = torch.where(hit, depth, 0.0).view(shape)
+        ctx.mark_non_differentiable(depth)
+        return classes.view(*shape, -1), alpha, depth
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        verts, attributes, faces, pixel_width, index, depth, classes = ctx.saved_tensors
+        scene = make_scene(verts, faces, ctx.options)
+        run, k = scene.run, scene.run.kernels
+        views = [
+            k.scalar(GAP),
+            as_warp(index),
+            as_warp(depth),
+            as_warp(classes),
+            as_warp(grads[0].contiguous().view(scene.pixels, -1)),
+            as_warp(grads[1].contiguous().view(-1)),
+        ]
+        values, widths = as_warp(attributes), as_warp(pixel_width.contiguous())
+        wanted = ctx.needs_input_grad[1]
+        verts_grad = ThreadSums(verts.shape, scene.verts, shared=False)
+        attributes_grad = ThreadSums(attributes.shape, attributes, shared=len(attributes) == 1)
+        jobs = []
+        for first, end in scene.pixel_parts():
+            begin, stop = scene.images_of(first, end)
+            out = attributes_grad.part(begin, stop) if wanted else attributes[:0]
+            inputs = [scene.verts_view, scene.faces_view, values, widths, first, begin]
+            inputs += [scene.settings, *views, as_warp(verts_grad.part(begin, stop), k.vector)]
+            inputs.append(as_warp(out))
+            jobs.append(partial(run.launch, k.shade_adjoint, end - first, inputs))
+        run.run(jobs)
+        return verts_grad.sum(), attributes_grad.sum() if wanted else None, None, None, None, None

@@ -1,0 +1,168 @@
+"""One call's tensors and settings, and the search for the nearest faces that every operator needs."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import warp as wp
+from torch import Tensor
+
+from meshreg.render.ndc import MIN_DEPTH
+from meshreg.render.warp.functions import Settings
+from meshreg.render.warp.launch import Launcher, as_warp
+
+TILE = 16  # pixels; the CUDA kernel's thread layout assumes it
+# PyTorch3D never draws faces of less than this (twice the area, NDC units squared).
+MIN_AREA = 1e-8
+
+
+@dataclass(frozen=True)
+class Options:
+    """What one rasterisation is asked for."""
+
+    size: tuple[int, int]
+    layers: int = 1
+    blur: float = 0.0
+    perspective: bool = True
+    clip: bool = False
+    cull: bool = False
+    closed: bool = False  # a sample on a face's outline belongs to it; tiny faces are drawn too
+
+    def settings(self, num_faces: int) -> Any:
+        s = Settings()
+        s.num_faces = num_faces
+        s.height, s.width = self.size
+        s.layers = self.layers
+        s.tile = TILE
+        s.tiles_x = -(-s.width // TILE)
+        s.tiles_y = -(-s.height // TILE)
+        s.perspective = int(self.perspective)
+        s.clip = int(self.clip)
+        s.cull = int(self.cull)
+        s.closed = int(self.closed)
+        return s
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Tensors and settings of one call, ready for kernels."""
+
+    run: Launcher
+    options: Options
+    settings: Any
+    verts: Tensor  # (B, V, 3) NDC
+    verts_view: Any
+    faces_view: Any
+    num_images: int
+    pixels: int  # B H W
+
+    def pixel_parts(self) -> list[tuple[int, int]]:
+        return self.run.parts(self.pixels)
+
+    def images_of(self, first: int, end: int) -> tuple[int, int]:
+        """The range of images that a range of pixels touches."""
+        per_image = self.pixels // self.num_images
+        return first // per_image, (end - 1) // per_image + 1
+
+
+def make_scene(verts: Tensor, faces: Tensor, options: Options) -> Scene:
+    run = Launcher(verts)
+    verts = verts.detach().contiguous()
+    height, width = options.size
+    return Scene(
+        run=run,
+        options=options,
+        settings=options.settings(faces.shape[1]),
+        verts=verts,
+        verts_view=as_warp(verts, run.kernels.vector),
+        faces_view=as_warp(faces),
+        num_images=len(verts),
+        pixels=len(verts) * height * width,
+    )
+
+
+def find_layers(scene: Scene) -> tuple[Tensor, Tensor]:
+    """The nearest faces of every pixel (packed index) and their depths, both (B H W, K)."""
+    run, s, k = scene.run, scene.settings, scene.run.kernels
+    device, dtype = scene.verts.device, scene.verts.dtype
+    num_faces, num_tiles = s.num_faces, s.tiles_x * s.tiles_y * scene.num_images
+    reach = math.sqrt(scene.options.blur)
+    layers = scene.options.layers
+    index = torch.full((scene.pixels, layers), -1, dtype=torch.int64, device=device)
+    depth = torch.full((scene.pixels, layers), -1.0, dtype=dtype, device=device)
+    if num_faces * scene.num_images == 0:
+        return index, depth
+
+    box = as_warp(
+        torch.empty((scene.num_images * num_faces, 4), dtype=torch.int32, device=device), wp.vec4i
+    )
+    start = torch.zeros(num_tiles + 1, dtype=torch.int32, device=device)
+    tile_count = torch.zeros(num_tiles, dtype=torch.int32, device=device)
+    # Whole images per thread: counters and lists of one tile are then touched by one thread only.
+    by_image = [(a * num_faces, b * num_faces) for a, b in run.parts(scene.num_images)]
+    min_area = 0.0 if scene.options.closed else MIN_AREA
+    counts = as_warp(tile_count)
+
+    def bound(first: int, end: int) -> None:
+        run.launch(
+            k.bound_faces,
+            end - first,
+            [
+                scene.verts_view,
+                scene.faces_view,
+                first,
+                s,
+                k.scalar(reach),
+                k.scalar(min_area),
+                k.scalar(MIN_DEPTH),
+                box,
+                counts,
+            ],
+        )
+
+    run.run([partial(bound, a, b) for a, b in by_image])
+    torch.cumsum(tile_count, 0, dtype=torch.int32, out=start[1:])
+    total = int(start[-1])
+    listed = as_warp(torch.empty(max(total, 1), dtype=torch.int32, device=device))
+    cursor = as_warp(start[:-1].clone())
+
+    def fill(first: int, end: int) -> None:
+        run.launch(k.list_faces, end - first, [box, first, s, cursor, listed])
+
+    run.run([partial(fill, a, b) for a, b in by_image])
+    found = torch.zeros(scene.pixels, dtype=torch.int32, device=device)
+    starts, count = as_warp(start), as_warp(found)
+    index_view, depth_view = as_warp(index), as_warp(depth)
+    search = k.find_layers_by_pixel if run.is_cuda else k.find_layers_by_tile
+    per_tile = TILE * TILE if run.is_cuda else 1
+
+    def find(first: int, end: int) -> None:
+        run.launch(
+            search,
+            (end - first) * per_tile,
+            [
+                scene.verts_view,
+                scene.faces_view,
+                box,
+                starts,
+                listed,
+                first,
+                s,
+                k.scalar(reach),
+                k.scalar(scene.options.blur),
+                count,
+                index_view,
+                depth_view,
+            ],
+        )
+
+    # Tiles are shared out so that every thread gets about as many faces to test.
+    cuts = [0]
+    for i in range(1, run.threads):
+        cuts.append(int(torch.searchsorted(start, total * i // run.threads)))
+    cuts.append(num_tiles)
+    ranges = [(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if b > a]
+    run.run([partial(find, a, b) for a, b in ranges])
+    return index, depth
