@@ -53,7 +53,11 @@ def test_leading_dimensions(batch: tuple[int, ...]) -> None:
     vertices, faces = cube()
     many = vertices + 0.1 * torch.randn(*batch, *vertices.shape, dtype=torch.float64)
     flat = many.reshape(-1, *vertices.shape)
-    for function, tail in ((vertex_normals, (8, 3)), (face_normals, (12, 3)), (triangle_areas, (12,))):
+    for function, tail in (
+        (vertex_normals, (8, 3)),
+        (face_normals, (12, 3)),
+        (triangle_areas, (12,)),
+    ):
         expected = torch.stack([function(one, faces) for one in flat]).reshape(*batch, *tail)
         torch.testing.assert_close(function(many, faces), expected)
 

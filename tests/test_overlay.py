@@ -31,8 +31,10 @@ def at_pixels(corners_px: list[tuple[float, float]], depth: float = 2.0) -> Tens
 
 
 def square(low: float, high: float, depth: float = 2.0) -> tuple[Tensor, Tensor]:
-    corners = [(low, low), (low, high), (high, high), (high, low)]
-    return at_pixels(corners, depth), torch.tensor([[0, 1, 2], [0, 2, 3]])
+    """A square as a fan around an odd inner point, so that no inner edge meets a sample."""
+    inner = (low + 0.4371 * (high - low), low + 0.5713 * (high - low))
+    corners = [(low, low), (low, high), (high, high), (high, low), inner]
+    return at_pixels(corners, depth), torch.tensor([[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4]])
 
 
 def coverage(verts: Tensor, faces: Tensor, supersample: int) -> Tensor:
@@ -152,8 +154,8 @@ def test_the_given_rasterizer_draws() -> None:
     """A stand-in that covers every sample shows what it was asked for."""
     asked = {}
 
-    class Everything:
-        def fragments(self, verts_cam, faces, K, size, faces_per_pixel=1):  # type: ignore[no-untyped-def]
+    class Everything(type(rasterizer())):
+        def fragments(self, verts_cam, faces, K, size, **_):
             asked.update(K=K, size=size)
             return SimpleNamespace(
                 pix_to_face=torch.zeros(1, *size, 1, dtype=torch.int64),
@@ -288,7 +290,7 @@ def test_keypoints_are_centred_and_unseen_ones_left_out() -> None:
     image = np.zeros((60, 80, 3), np.uint8)
     points = np.array([[20.0, 15.0], [60.25, 40.5], [np.nan, 5.0], [-500.0, 30.0]])
     seen = np.array([1.0, 0.3, 0.0, 0.0])
-    drawn = draw_keypoints(image, points, seen, [(0, 2), (1, 3)], color=RED, radius=4)
+    drawn = draw_keypoints(image, points, seen, [(0, 2), (1, 3)], color=RED, radius=4.0)
     red = drawn[..., 0].astype(float)
     for (x, y), rows in ((points[0], slice(0, 28)), (points[1], slice(28, 60))):
         ys, xs = np.mgrid[rows, 0:80]
@@ -304,7 +306,7 @@ def test_keypoints_are_centred_and_unseen_ones_left_out() -> None:
 def test_bones_join_their_points_in_the_color_of_the_second() -> None:
     image = np.zeros((40, 80, 3), np.uint8)
     points = np.array([[10.0, 20.0], [70.0, 20.0]])
-    drawn = draw_keypoints(image, points, np.ones(2), [(0, 1)], color=[RED, GREEN], radius=3)
+    drawn = draw_keypoints(image, points, np.ones(2), [(0, 1)], color=[RED, GREEN], radius=3.0)
     assert (drawn[20, 20:60].argmax(axis=1) == 1).all()
     assert drawn[20, 10].argmax() == 0
     assert not drawn[:12].any()

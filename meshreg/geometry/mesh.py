@@ -16,7 +16,7 @@ def _area_vectors(
     vertices: Float[Tensor, "*batch V 3"], faces: Int[Tensor, "F 3"]
 ) -> Float[Tensor, "*batch F 3"]:
     """One vector per triangle: along its normal, and twice its area long."""
-    a, b, c = (vertices[..., faces[:, corner], :] for corner in range(3))
+    a, b, c = (vertices.index_select(-2, faces[:, corner]) for corner in range(3))
     return torch.linalg.cross(b - a, c - a)
 
 

@@ -48,10 +48,13 @@ class _FineCanvas:
     def disc(self, centre: np.ndarray, radius: float, color: Color) -> None:
         x, y = self._fine(centre)
         reach = radius * FINE
-        self.pen.ellipse((x - reach, y - reach, x + reach, y + reach), fill=(*color, 255))
+        # Both ends of the box belong to the ellipse, and fractions would be cut off towards zero.
+        low = (math.ceil(x - reach), math.ceil(y - reach))
+        high = (math.floor(x + reach), math.floor(y + reach))
+        self.pen.ellipse((low, high), fill=(*color, 255))
 
     def line(self, start: np.ndarray, end: np.ndarray, width: float, color: Color) -> None:
-        ends = [self._fine(start), self._fine(end)]
+        ends = [(round(x), round(y)) for x, y in (self._fine(start), self._fine(end))]
         self.pen.line(ends, fill=(*color, 255), width=max(1, round(width * FINE)))
 
     def blend_into(self, image: np.ndarray) -> None:

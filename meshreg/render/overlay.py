@@ -175,17 +175,22 @@ def _framing_shift(verts: Tensor, K: Tensor, width: int, height: int) -> Tensor:
     )
 
 
-def _cast_shadow(canvas: np.ndarray, ground: Scene, K: Tensor, backend: Rasterizer) -> None:
+def _cast_shadow(
+    canvas: np.ndarray, ground: Tensor, faces: Tensor, K: Tensor, backend: Rasterizer
+) -> None:
     """Darken the paper softly where the mesh, pressed flat onto the ground, would be seen."""
-    height, width = canvas.shape[:2]
-    window = (0, 0, width, height)
-    coverage = render_rgba(ground, K, window, supersample=1, rasterizer=backend)[None, None, ..., 3]
-    radius = max(1, min(width, height) // 40)
+    size = canvas.shape[:2]
+    with torch.no_grad():
+        fragments = backend.fragments(ground[None], faces, K[None], size)
+    shadow = (fragments.pix_to_face[None, ..., 0] >= 0).to(K)
+    radius = max(1, min(size) // 40)
     for _ in range(3):  # three box filters come close to a Gaussian
-        coverage = torch.nn.functional.avg_pool2d(
-            coverage, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False
-        )
-    canvas[:] = np.rint(canvas * (1 - SHADOW * coverage[0, 0, ..., None].cpu().numpy()))
+        for kernel, padding in (
+            ((2 * radius + 1, 1), (radius, 0)),
+            ((1, 2 * radius + 1), (0, radius)),
+        ):
+            shadow = torch.nn.functional.avg_pool2d(shadow, kernel, stride=1, padding=padding)
+    canvas[:] = np.rint(canvas * (1 - SHADOW * shadow[0, 0, ..., None].cpu().numpy()))
 
 
 def draw_view(
@@ -223,6 +228,6 @@ def draw_view(
     ground_view = pressed @ R_view_cam.T
     shift = _framing_shift(torch.cat((verts_view, ground_view)), K, width, height)
     if elevation_deg >= 0:  # from below, the ground would hide the body
-        _cast_shadow(canvas, replace(scene, verts_cam=ground_view + shift), K, backend)
+        _cast_shadow(canvas, ground_view + shift, scene.faces, K, backend)
     _paint(canvas, replace(scene, verts_cam=verts_view + shift), K, 1.0, supersample, backend)
     return canvas

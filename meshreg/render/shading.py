@@ -5,15 +5,16 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from meshreg.geometry.mesh import face_normals, vertex_normals
 from meshreg.render.rasterizer import Rasterizer
 
 # A studio that travels with the camera. Directions lead from the surface to the light, in camera
 # axes (x right, y down, z forward); strengths are linear light.
-KEY_DIRECTION, KEY_STRENGTH = (-0.70, -0.75, -0.55), 0.92
-FILL_DIRECTION, FILL_STRENGTH = (0.75, 0.05, -0.65), 0.22
-SKY_STRENGTH, GROUND_STRENGTH = 0.28, 0.07
+KEY_DIRECTION, KEY_STRENGTH = (-0.85, -0.70, -0.48), 1.02
+FILL_DIRECTION, FILL_STRENGTH = (0.55, 0.05, -0.80), 0.26
+SKY_STRENGTH, GROUND_STRENGTH = 0.24, 0.07
 RIM_STRENGTH, GLOSS_STRENGTH, GLOSS_EXPONENT = 0.20, 0.07, 18.0
 WRAP = 0.15  # how far the key light reaches around the terminator, which keeps shadows soft
 GAMMA = 2.2  # close enough to the sRGB curve for a display
@@ -43,44 +44,45 @@ def window_K(K: Float[Tensor, "3 3"], x0: int, y0: int, scale: int) -> Float[Ten
 
 
 def shade(
-    normals: Float[Tensor, "N 3"], toward_eye: Float[Tensor, "N 3"], color: Float[Tensor, "N 3"]
+    normals: Float[Tensor, "N 3"], toward_eye: Float[Tensor, "N 3"], albedo: Float[Tensor, "N 3"]
 ) -> Float[Tensor, "N 3"]:
-    """Light surface points by a key, a fill, a sky and a faint rim; display RGB in 0..1."""
+    """Light surface points by a key, a fill, a sky and a faint rim.
+
+    The albedo is linear, the result is display RGB in 0..1.
+    """
     key, fill = (
-        torch.nn.functional.normalize(normals.new_tensor(direction), dim=0)
+        normalize(normals.new_tensor(direction), dim=0)
         for direction in (KEY_DIRECTION, FILL_DIRECTION)
     )
-    upward = 0.5 - 0.5 * normals[:, 1:2]
-    key_light = ((normals @ key)[:, None] + WRAP).clamp(min=0) / (1 + WRAP)
-    fill_light = (normals @ fill)[:, None].clamp(min=0)
+    upward = 0.5 - 0.5 * normals[:, 1]
     diffuse = (
         GROUND_STRENGTH
         + (SKY_STRENGTH - GROUND_STRENGTH) * upward
-        + KEY_STRENGTH * key_light
-        + FILL_STRENGTH * fill_light
+        + KEY_STRENGTH * (normals @ key + WRAP).clamp(min=0) / (1 + WRAP)
+        + FILL_STRENGTH * (normals @ fill).clamp(min=0)
     )
-    facing = (normals * toward_eye).sum(1, keepdim=True).clamp(0, 1)
-    rim = RIM_STRENGTH * (1 - facing) ** 4 * upward
-    halfway = torch.nn.functional.normalize(toward_eye + key, dim=1)
-    gloss = (normals * halfway).sum(1, keepdim=True).clamp(min=0) ** GLOSS_EXPONENT
-    light = color**GAMMA * diffuse + rim + GLOSS_STRENGTH * gloss
-    return light.clamp(0, 1) ** (1 / GAMMA)
+    facing = torch.linalg.vecdot(normals, toward_eye).clamp(0, 1)
+    halfway = normalize(toward_eye + key, dim=1)
+    gloss = torch.linalg.vecdot(normals, halfway).clamp(min=0) ** GLOSS_EXPONENT
+    white = RIM_STRENGTH * (1 - facing) ** 4 * upward + GLOSS_STRENGTH * gloss
+    return torch.addcmul(white[:, None], albedo, diffuse[:, None]).clamp_(0, 1).pow_(1 / GAMMA)
 
 
 def _shaded_pixels(
     scene: Scene, face: Int[Tensor, "N"], bary: Float[Tensor, "N 3"]
 ) -> Float[Tensor, "N 3"]:
-    corners = scene.faces[face]
-    normals = vertex_normals(scene.verts_cam, scene.faces)
-    normal = (bary[..., None] * normals[corners]).sum(1)
-    toward_eye = -(bary[..., None] * scene.verts_cam[corners]).sum(1)
+    toward_eye = normalize(-scene.verts_cam, dim=1)
     # Where the near plane or a hole lets the eye see the inside, light that inside.
-    flat = face_normals(scene.verts_cam, scene.faces)[face]
-    inside = (flat * toward_eye).sum(1, keepdim=True) < 0
+    first = scene.faces[:, 0]
+    outward = torch.linalg.vecdot(face_normals(scene.verts_cam, scene.faces), toward_eye[first])
+    side = torch.where(outward < 0, -1.0, 1.0)[:, None].to(bary)
+    per_vertex = torch.cat((vertex_normals(scene.verts_cam, scene.faces), toward_eye), dim=1)
+    per_face = torch.cat((scene.face_color**GAMMA, side), dim=1)[face]
+    mixed = torch.einsum("nc,ncd->nd", bary, per_vertex[scene.faces[face]])
     return shade(
-        torch.nn.functional.normalize(torch.where(inside, -normal, normal), dim=1),
-        torch.nn.functional.normalize(toward_eye, dim=1),
-        scene.face_color[face],
+        normalize(mixed[:, :3] * per_face[:, 3:], dim=1),
+        normalize(mixed[:, 3:], dim=1),
+        per_face[:, :3],
     )
 
 
@@ -101,17 +103,14 @@ def render_rgba(
 ) -> Float[Tensor, "H W 4"]:
     """The shaded scene: RGB already multiplied by coverage, then coverage; all in 0..1."""
     x0, y0, x1, y1 = window
+    size = ((y1 - y0) * supersample, (x1 - x0) * supersample)
     fragments = rasterizer.fragments(
-        scene.verts_cam[None],
-        scene.faces,
-        window_K(K, x0, y0, supersample)[None],
-        size=((y1 - y0) * supersample, (x1 - x0) * supersample),
-        faces_per_pixel=1,
+        scene.verts_cam[None], scene.faces, window_K(K, x0, y0, supersample)[None], size
     )
-    face = fragments.pix_to_face[0, ..., 0].long()
-    covered = face >= 0
-    rgba = scene.verts_cam.new_zeros(*face.shape, 4)
-    bary = fragments.bary_coords[0, ..., 0, :][covered].to(rgba.dtype)
+    face = fragments.pix_to_face.reshape(-1).long()
+    covered = torch.nonzero(face >= 0)[:, 0]
+    rgba = scene.verts_cam.new_zeros(len(face), 4)
+    bary = fragments.bary_coords.reshape(-1, 3)[covered].to(rgba)
     color = _shaded_pixels(scene, face[covered], bary)
-    rgba[covered] = torch.cat((color, torch.ones_like(color[:, :1])), dim=1)
-    return _box_filter(rgba, supersample)
+    rgba[covered] = torch.nn.functional.pad(color, (0, 1), value=1.0)
+    return _box_filter(rgba.reshape(*size, 4), supersample)
