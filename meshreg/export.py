@@ -79,12 +79,13 @@ def _write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
-def save_npz(path: Path, record: FitRecord) -> None:
+def save_npz(path: str | Path, record: FitRecord) -> None:
     """Write the result of a fit; its keys are the fields of `FitRecord`.
 
     Raises:
         InputError: if the file name does not end in `.npz`.
     """
+    path = Path(path)
     _check_suffix(path, (".npz",))
     write_npz(
         path, {field.name: np.asarray(getattr(record, field.name)) for field in fields(record)}
@@ -104,14 +105,14 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def load_npz(path: Path) -> FitRecord:
+def load_npz(path: str | Path) -> FitRecord:
     """Read a result written by `save_npz`.
 
     Raises:
         MissingFileError: if the file is not there.
         InputError: if it is no result file, of another version, or lacks a key.
     """
-    arrays = _read_arrays(path)
+    arrays = _read_arrays(Path(path))
     missing = [field.name for field in fields(FitRecord) if field.name not in arrays]
     if missing:
         raise InputError(
@@ -181,7 +182,7 @@ def _build_mesh(
 
 
 def save_mesh(
-    path: Path,
+    path: str | Path,
     vertices_cam: Float[np.ndarray, "V 3"],
     faces: Integer[np.ndarray, "F 3"],
     *,
@@ -197,6 +198,7 @@ def save_mesh(
     Raises:
         InputError: for any other file name.
     """
+    path = Path(path)
     _check_suffix(path, MESH_SUFFIXES)
     kind = path.suffix.lower().removeprefix(".")
     if kind == "ply":
@@ -222,7 +224,7 @@ def _export(
 
 
 def save_glb(
-    path: Path,
+    path: str | Path,
     vertices_cam: Float[np.ndarray, "V 3"],
     faces: Integer[np.ndarray, "F 3"],
     *,
@@ -236,16 +238,17 @@ def save_glb(
     Raises:
         InputError: if the file name does not end in `.glb`.
     """
-    _check_suffix(path, (".glb",))
+    _check_suffix(Path(path), (".glb",))
     save_mesh(path, vertices_cam, faces, uv=uv, uv_faces=uv_faces, color=color, name=name)
 
 
-def save_image(path: Path, image: np.ndarray) -> None:
+def save_image(path: str | Path, image: np.ndarray) -> None:
     """Write an RGB or grey 8-bit image as `.png` or `.jpg`, whole or not at all.
 
     Raises:
         InputError: for any other file name or array.
     """
+    path = Path(path)
     _check_suffix(path, tuple(IMAGE_SUFFIXES))
     if image.dtype != np.uint8 or image.size == 0 or image.ndim not in (2, 3):
         raise InputError(

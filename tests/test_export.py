@@ -120,7 +120,7 @@ def test_broken_results_are_refused_by_name(tmp_path: Path) -> None:
 
 def test_glb_is_upright_metric_and_outward(tmp_path: Path) -> None:
     vertices, faces = tall_body()
-    save_glb(tmp_path / "person.glb", vertices, faces)
+    save_glb(str(tmp_path / "person.glb"), vertices, faces)
     scene = trimesh.load(tmp_path / "person.glb", process=False)
     assert list(scene.geometry) == ["person"]
     mesh = scene.to_geometry()
@@ -184,12 +184,13 @@ def test_images_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     save_image(tmp_path / "a.png", image)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), image)
-    save_image(tmp_path / "flat.JPG", np.full((20, 30, 3), 90, np.uint8))
+    save_image(str(tmp_path / "flat.JPG"), np.full((20, 30, 3), 90, np.uint8))
     with Image.open(tmp_path / "flat.JPG") as picture:
         assert picture.format == "JPEG"
     before = sorted(tmp_path.iterdir())
 
-    def fail(*_: object, **__: object) -> None:
+    def fail(_: object, file: Path, *__: object, **___: object) -> None:
+        file.write_bytes(b"half a picture")
         raise OSError("disk full")
 
     monkeypatch.setattr(Image.Image, "save", fail)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from meshreg.errors import InputError
 from meshreg.render import overlay
-from meshreg.render.annotate import PAPER, colorize_labels, contact_sheet, draw_keypoints
+from meshreg.render.annotate import PAPER
 from meshreg.render.overlay import draw_overlay, draw_view
 from meshreg.render.rasterizer import rasterizer
 from meshreg.render.shading import Scene, render_rgba, shade, window_K
@@ -140,6 +140,15 @@ def test_a_mesh_that_leaves_the_image_is_cut_at_the_border() -> None:
     assert (drawn != noise()).any(axis=2).mean() > 0.99
 
 
+def test_no_touched_pixel_is_left_out() -> None:
+    faces = torch.tensor([[0, 1, 2]])
+    for corners in (torch.rand(8, 3, 2) * 24 + 12).tolist():
+        verts = at_pixels([(u, v) for u, v in corners])
+        drawn = draw_overlay(np.zeros((H, W, 3), np.uint8), verts, faces, K, alpha=1.0)
+        touched = coverage(verts, faces, 2).numpy() > 0
+        np.testing.assert_array_equal(drawn.any(axis=2), touched)
+
+
 def test_bands_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     verts, faces = ball((0.02, 0.01, 2.0), 0.3)
     whole = draw_overlay(noise(), verts, faces, K)
@@ -200,6 +209,12 @@ def test_the_inside_of_an_open_mesh_is_lit_like_its_outside() -> None:
     front = draw_overlay(image, verts, faces, K)
     np.testing.assert_array_equal(front, draw_overlay(image, verts, faces.flip(1), K))
     assert front[15, 15].min() > 60
+
+
+def test_the_sky_is_brighter_than_the_ground() -> None:
+    turned_away = torch.tensor([[0.1, -0.3, 0.95], [0.1, 0.3, 0.95]])  # no lamp reaches these two
+    sky, ground = shade(turned_away, torch.tensor([[0, 0, -1.0]] * 2), torch.ones(2, 3)).tolist()
+    assert sky[0] > 1.1 * ground[0] > 0.3
 
 
 def test_shading_is_finite_for_missing_normals() -> None:
@@ -284,57 +299,3 @@ def test_wrong_input_is_refused_with_advice() -> None:
         draw_view(verts, faces, (20, 20), supersample=0)
     with pytest.raises(InputError, match="finite"):
         draw_overlay(noise(), verts * float("nan"), faces, K)
-
-
-def test_keypoints_are_centred_and_unseen_ones_left_out() -> None:
-    image = np.zeros((60, 80, 3), np.uint8)
-    points = np.array([[20.0, 15.0], [60.25, 40.5], [np.nan, 5.0], [-500.0, 30.0]])
-    seen = np.array([1.0, 0.3, 0.0, 0.0])
-    drawn = draw_keypoints(image, points, seen, [(0, 2), (1, 3)], color=RED, radius=4.0)
-    red = drawn[..., 0].astype(float)
-    for (x, y), rows in ((points[0], slice(0, 28)), (points[1], slice(28, 60))):
-        ys, xs = np.mgrid[rows, 0:80]
-        weight = red[rows]
-        assert (weight * xs).sum() / weight.sum() == pytest.approx(x, abs=0.1)
-        assert (weight * ys).sum() / weight.sum() == pytest.approx(y, abs=0.1)
-        assert (weight > 200).sum() == pytest.approx(np.pi * 16, rel=0.15)
-    assert not drawn[:, :10].any() and not drawn[50:].any()
-    unseen = draw_keypoints(noise(), points, np.zeros(4), [(0, 1)])
-    np.testing.assert_array_equal(unseen, noise())
-
-
-def test_bones_join_their_points_in_the_color_of_the_second() -> None:
-    image = np.zeros((40, 80, 3), np.uint8)
-    points = np.array([[10.0, 20.0], [70.0, 20.0]])
-    drawn = draw_keypoints(image, points, np.ones(2), [(0, 1)], color=[RED, GREEN], radius=3.0)
-    assert (drawn[20, 20:60].argmax(axis=1) == 1).all()
-    assert drawn[20, 10].argmax() == 0
-    assert not drawn[:12].any()
-
-
-def test_contact_sheet_places_every_picture() -> None:
-    images = [
-        np.full((h, w, 3), v, np.uint8) for h, w, v in ((40, 40, 10), (20, 40, 90), (80, 40, 170))
-    ]
-    sheet = contact_sheet(images, height=40)
-    assert sheet.shape == (40 + 12, 40 + 80 + 20 + 4 * 6, 3)
-    middle = sheet[26, :, 0]
-    assert [(middle == v).sum() for v in (10, 90, 170)] == [40, 80, 20]
-    grid = contact_sheet(images, columns=2, height=40, titles=["a", "b", "c"])
-    strip = 14
-    assert grid.shape == (6 + 2 * (40 + strip + 6), 40 + 80 + 3 * 6, 3)
-    assert (grid[6 : 6 + strip] < 200).any(), "a caption is visible"
-    assert (grid == 170).all(axis=2).sum() == 40 * 20
-    with pytest.raises(InputError, match="1 titles"):
-        contact_sheet(images, titles=["only one"])
-    with pytest.raises(InputError, match="0 pictures"):
-        contact_sheet([])
-
-
-def test_labels_take_their_palette_color() -> None:
-    palette = np.array([[0, 0, 0], RED, GREEN], np.uint8)
-    labels = np.array([[0, 1], [2, 1]])
-    np.testing.assert_array_equal(colorize_labels(labels, palette), palette[labels])
-    for wrong in (3, -1):
-        with pytest.raises(InputError, match="0..2"):
-            colorize_labels(np.array([[wrong]]), palette)
