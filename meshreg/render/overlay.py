@@ -31,7 +31,7 @@ PERSON_COLORS: tuple[Color, ...] = (
 SHADOW = 0.22  # how much of the paper's light the shadow takes
 VIEW_FOV_DEG = 25.0  # of the shorter image side; long enough not to distort a body
 VIEW_MARGIN = 0.06  # share of the image left free on each side
-BAND_PIXELS = 2**22  # drawn at once, which bounds the memory for large photos
+BAND_PIXELS = 2**21  # drawn at once, which bounds the memory for large photos
 
 
 def _person_colors(color: Color | Sequence[Color] | None, count: int) -> list[Color]:
