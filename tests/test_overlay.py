@@ -149,6 +149,15 @@ def test_no_touched_pixel_is_left_out() -> None:
         np.testing.assert_array_equal(drawn.any(axis=2), touched)
 
 
+def test_a_floor_that_reaches_behind_the_camera_is_cut() -> None:
+    floor = torch.tensor([[-9.0, 0.2, -1.0], [9.0, 0.2, -1.0], [9.0, 0.2, 50.0], [-9.0, 0.2, 50.0]])
+    faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
+    drawn = draw_overlay(np.zeros((H, W, 3), np.uint8), floor, faces, K, alpha=1.0)
+    horizon = 23.5 + 100 * 0.2 / 50  # nothing is seen above the far end, everything below it
+    assert not drawn[: int(horizon)].any()
+    assert drawn[int(horizon) + 2 :].all()
+
+
 def test_bands_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     verts, faces = ball((0.02, 0.01, 2.0), 0.3)
     whole = draw_overlay(noise(), verts, faces, K)

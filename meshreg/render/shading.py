@@ -17,6 +17,7 @@ FILL_DIRECTION, FILL_STRENGTH = (0.55, 0.05, -0.80), 0.26
 SKY_STRENGTH, GROUND_STRENGTH = 0.24, 0.07
 RIM_STRENGTH, GLOSS_STRENGTH, GLOSS_EXPONENT = 0.20, 0.07, 18.0
 WRAP = 0.15  # how far the key light reaches around the terminator, which keeps shadows soft
+NEAR = 0.01  # metres; a body that reaches behind the camera is cut here
 GAMMA = 2.2  # close enough to the sRGB curve for a display
 
 Window = tuple[int, int, int, int]  # pixels x0 <= x < x1, y0 <= y < y1
@@ -105,7 +106,11 @@ def render_rgba(
     x0, y0, x1, y1 = window
     size = ((y1 - y0) * supersample, (x1 - x0) * supersample)
     fragments = rasterizer.fragments(
-        scene.verts_cam[None], scene.faces, window_K(K, x0, y0, supersample)[None], size
+        scene.verts_cam[None],
+        scene.faces,
+        window_K(K, x0, y0, supersample)[None],
+        size,
+        z_clip=NEAR,
     )
     face = fragments.pix_to_face.reshape(-1).long()
     covered = torch.nonzero(face >= 0)[:, 0]
