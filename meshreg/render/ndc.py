@@ -13,19 +13,14 @@ def homogeneous_ndc(
 ) -> Float[Tensor, "B V 3"]:
     """Project camera-space points to (x z, y z, z), that is NDC before the division by depth.
 
-    Pixel column u lies at x = (W - 1 - 2 u) / min(H, W), so centres at integers stay centres.
+    Pixel column u lies at x = (W - 1 - 2 u) / min(H, W); the last row of K is taken as (0, 0, 1).
     """
     height, width = size
     shorter = min(size)
-    ndc_px = K.new_tensor(
-        [
-            [-2 / shorter, 0, (width - 1) / shorter],
-            [0, -2 / shorter, (height - 1) / shorter],
-            [0, 0, 1],
-        ]
-    )
-    # One combined matrix: its entries are of order one, where pixels times depth would lose digits.
-    return verts_cam @ (ndc_px @ K).mT
+    # Centred before it meets the points: pixels times depth would lose digits in float32.
+    centre = K.new_tensor([[0.0, 0.0, width - 1.0], [0.0, 0.0, height - 1.0]])
+    ndc_cam = (centre - 2 * K[:, :2]) / shorter
+    return torch.cat([verts_cam @ ndc_cam.mT, verts_cam[..., 2:]], -1)
 
 
 def divide_by_depth(points: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 3"]:

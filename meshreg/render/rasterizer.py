@@ -1,9 +1,9 @@
-"""What a rasteriser promises: triangles in a camera's view become per-pixel fragments or class images."""
+"""What a rasteriser promises: triangles seen by a camera become fragments or class images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -35,6 +35,7 @@ class SemanticImage:
     depth: Float[Tensor, "B H W"]  # metres, 0 on the background; carries no gradient
 
 
+@runtime_checkable
 class Rasterizer(Protocol):
     """Anything that turns triangles in OpenCV camera space into pixels, with gradients.
 

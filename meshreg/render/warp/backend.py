@@ -6,6 +6,7 @@ from torch import Tensor
 
 from meshreg.errors import InputError
 from meshreg.render.ndc import divide_by_depth, homogeneous_ndc
+from meshreg.render.near_clip import CutMesh, cut_at_near_plane
 from meshreg.render.rasterizer import Fragments, SemanticImage
 from meshreg.render.warp.operators import Layers, Shade
 from meshreg.render.warp.scene import Options
@@ -30,20 +31,28 @@ class WarpRasterizer:
     ) -> Fragments:
         """The nearest faces of every pixel.
 
-        Faces with a corner at or behind the camera, or nearer than `z_clip` metres, are left out
-        whole; they are not cut. `clip_barycentric_coords=None` clips exactly if there is blur.
+        Faces that cross z = `z_clip` (metres) are cut there; without it, faces with a corner at or
+        behind the camera are left out whole. `clip_barycentric_coords=None` clips exactly if there
+        is blur. Barycentrics always refer to the face's own corners.
         """
-        _check_scene(verts_cam, faces, size)
-        return self.fragments_ndc(
-            divide_by_depth(homogeneous_ndc(verts_cam, K.to(verts_cam), size)),
-            faces,
-            size,
-            faces_per_pixel=faces_per_pixel,
-            blur_radius=blur_radius,
-            perspective_correct=perspective_correct,
-            clip_barycentric_coords=clip_barycentric_coords,
-            cull_backfaces=cull_backfaces,
+        _check_devices(verts_cam, faces)
+        if z_clip is not None and not perspective_correct:
+            raise InputError(
+                "z_clip cuts faces in space, found perspective_correct=False: leave out one."
+            )
+        clip = blur_radius > 0 if clip_barycentric_coords is None else clip_barycentric_coords
+        options = Options(
+            size=size,
+            layers=faces_per_pixel,
+            blur=blur_radius,
+            perspective=perspective_correct,
+            clip=clip,
+            cull=cull_backfaces,
         )
+        points = homogeneous_ndc(verts_cam, K.to(verts_cam), size)
+        if z_clip is None:
+            return _whole_faces(divide_by_depth(points), faces, options)
+        return _cut_faces(cut_at_near_plane(points, faces, z_clip), len(faces), options)
 
     def fragments_ndc(  # noqa: PLR0913
         self,
@@ -56,13 +65,9 @@ class WarpRasterizer:
         perspective_correct: bool = True,
         clip_barycentric_coords: bool | None = None,
         cull_backfaces: bool = False,
+        z_clip: float | None = None,
     ) -> Fragments:
         """As `fragments`, for vertices that are projected already: NDC x and y, camera depth z."""
-        if faces_per_pixel < 1 or blur_radius < 0:
-            raise InputError(
-                f"expected faces_per_pixel >= 1 and blur_radius >= 0, found {faces_per_pixel} and "
-                f"{blur_radius}: correct them."
-            )
         clip = blur_radius > 0 if clip_barycentric_coords is None else clip_barycentric_coords
         options = Options(
             size=size,
@@ -72,8 +77,11 @@ class WarpRasterizer:
             clip=clip,
             cull=cull_backfaces,
         )
-        index, depth, bary, dist = Layers.apply(verts_ndc, _topologies(faces), options)
-        return Fragments(pix_to_face=index, zbuf=depth, bary_coords=bary, dists=dist)
+        if z_clip is None:
+            return _whole_faces(verts_ndc, faces, options)
+        xy, z = verts_ndc[..., :2], verts_ndc[..., 2:]
+        points = torch.cat([xy * z, z], -1) if perspective_correct else verts_ndc
+        return _cut_faces(cut_at_near_plane(points, faces, z_clip), len(faces), options)
 
     def edge_semantic(
         self,
@@ -86,13 +94,13 @@ class WarpRasterizer:
         background: float = 0.0,
     ) -> SemanticImage:
         """The front surface's vertex attributes, with gradients of its moving outlines."""
-        _check_scene(verts_cam, faces, size)
+        _check_devices(verts_cam, faces)
         if attributes.shape[0] not in (1, verts_cam.shape[0]) or (
             attributes.shape[1] != verts_cam.shape[1]
         ):
             raise InputError(
-                f"expected attributes of shape (1 or {verts_cam.shape[0]}, {verts_cam.shape[1]}, C),"
-                f" found {tuple(attributes.shape)}: give one row per vertex."
+                f"expected attributes of shape (1 or {len(verts_cam)}, {verts_cam.shape[1]}, C), "
+                f"found {tuple(attributes.shape)}: give one row per vertex."
             )
         K = K.to(verts_cam)
         verts_ndc = divide_by_depth(homogeneous_ndc(verts_cam, K, size))
@@ -110,14 +118,35 @@ class WarpRasterizer:
         return SemanticImage(classes=classes, alpha=alpha, depth=depth)
 
 
+def _whole_faces(verts_ndc: Tensor, faces: Tensor, options: Options) -> Fragments:
+    index, depth, bary, dist = Layers.apply(verts_ndc, _topologies(faces), None, options)
+    return Fragments(pix_to_face=index, zbuf=depth, bary_coords=bary, dists=dist)
+
+
+def _cut_faces(mesh: CutMesh, num_faces: int, options: Options) -> Fragments:
+    """Rasterise the pieces and report them as the faces that they were cut from."""
+    verts_ndc = divide_by_depth(mesh.points) if options.perspective else mesh.points
+    faces, partner = mesh.faces.int().contiguous(), mesh.partner.int().contiguous()
+    index, depth, bary, dist = Layers.apply(verts_ndc, faces, partner, options)
+    hit = index >= 0
+    piece = index[hit]
+    image = piece // faces.shape[1]
+    whole = image * num_faces + mesh.owner.flatten()[piece]
+    mixed = (bary[hit][:, None] @ mesh.corner_weights.flatten(0, 1)[piece])[:, 0]
+    return Fragments(
+        pix_to_face=index.masked_scatter(hit, whole),
+        zbuf=depth,
+        bary_coords=bary.masked_scatter(hit[..., None].expand_as(bary), mixed),
+        dists=dist,
+    )
+
+
 def _topologies(faces: Tensor) -> Tensor:
-    """Faces as the kernels want them: 32-bit, with a leading axis of one topology for all images."""
+    """Faces as the kernels want them: 32-bit, under an axis of one topology for all images."""
     return faces.to(torch.int32).contiguous()[None]
 
 
-def _check_scene(verts: Tensor, faces: Tensor, size: tuple[int, int]) -> None:
-    if min(size) < 1:
-        raise InputError(f"expected an image size (H, W) of at least one pixel, found {size}.")
+def _check_devices(verts: Tensor, faces: Tensor) -> None:
     if verts.device != faces.device:
         raise InputError(
             f"vertices are on {verts.device} but faces on {faces.device}: move them together."

@@ -11,6 +11,10 @@ their faces share a corner, or if one face's plane, continued to the other pixel
 the depth found there (the limit is `gap` times the width of a pixel at that depth).
 """
 
+# Kernels list every array they touch, and Warp reads types that mypy cannot.
+# ruff: noqa: PLR0913
+# mypy: disable-error-code="no-untyped-def,operator"
+
 from typing import Any
 
 import warp as wp
@@ -156,7 +160,7 @@ def outline_pull(
     row: int,
     p: Any,
 ):
-    """Gradient with respect to the image position (columns, rows) of the surface point seen at p."""
+    """Gradient with respect to the position (columns, rows) of the surface point seen at p."""
     pixel = (image * s.height + row) * s.width + column
     face = index[pixel, 0]
     z = depth[pixel, 0]

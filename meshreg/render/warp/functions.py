@@ -4,6 +4,10 @@ Points are NDC x, y and camera depth z. Every edge value is computed from corner
 pixel, so that the two faces beside an edge see exactly opposite numbers and leave no gap.
 """
 
+# Kernels list every array they touch, and Warp reads types that mypy cannot.
+# ruff: noqa: PLR0913
+# mypy: disable-error-code="no-untyped-def,operator"
+
 from typing import Any
 
 import warp as wp
@@ -173,7 +177,7 @@ def inverse_lengths2(a: Any, b: Any, c: Any):
 
 @wp.func
 def outline_distance2_adjoint(p: Any, a: Any, b: Any, c: Any, g: Any):
-    """Gradients of g * outline_distance2: the place on the edge is optimal, so it counts as fixed."""
+    """Gradients of g * outline_distance2; the place on the edge is optimal and counts as fixed."""
     zero = type(g)(0.0)
     d, edge, t = outline_distance2(p, a, b, c, inverse_lengths2(a, b, c))
     start = wp.where(edge == 2, b, a)

@@ -155,7 +155,7 @@ class Launcher:
         cuts = [size * i // self.threads for i in range(self.threads + 1)]
         return [(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if b > a]
 
-    def run(self, jobs: list[Callable[[], None]]) -> None:
+    def run(self, jobs: Sequence[Callable[[], None]]) -> None:
         """Run the jobs side by side and wait for them."""
         if len(jobs) <= 1:
             for job in jobs:

@@ -1,4 +1,8 @@
-"""Find the nearest K faces of every pixel, describe them, and send gradients back to the corners."""
+"""Find the nearest K faces of every pixel, describe them, and send gradients back."""
+
+# Kernels list every array they touch, and Warp reads types that mypy cannot.
+# ruff: noqa: PLR0913
+# mypy: disable-error-code="no-untyped-def,operator"
 
 from typing import Any
 
@@ -62,35 +66,100 @@ def keep_layer(
 
 
 @wp.func
-def try_face(
+def displaces_partner(
     p: Any,
     pixel: int,
-    face: int,
+    partner: int,
+    distance: Any,
     a: Any,
     b: Any,
     c: Any,
-    sign: Any,
+    count: wp.array(dtype=wp.int32),
+    index: wp.array2d(dtype=wp.int64),
+    depth: wp.array2d(dtype=Any),
+):
+    """Of the two pieces of a cut face a pixel keeps the nearer one; a, b, c are the partner's.
+
+    Takes the partner off the pixel's list and says True if `distance` is the shorter one.
+    """
+    n = count[pixel]
+    place = int(n)
+    for k in range(n):
+        if index[pixel, k] == wp.int64(partner):
+            place = k
+    if place == n:
+        return True
+    d, edge, t = outline_distance2(p, a, b, c, inverse_lengths2(a, b, c))
+    if is_inside(edge_values(p, a, b, c, wp.sign(edge_value(c, a, b))), 0):
+        d = -d
+    if distance >= d:
+        return False
+    for k in range(place, n - 1):
+        index[pixel, k] = index[pixel, k + 1]
+        depth[pixel, k] = depth[pixel, k + 1]
+    index[pixel, n - 1] = wp.int64(-1)
+    depth[pixel, n - 1] = -type(d)(1.0)
+    count[pixel] = n - 1
+    return True
+
+
+@wp.func
+def try_face(
+    p: Any,
+    pixel: int,
+    image: int,
+    f: int,
+    a: Any,
+    b: Any,
+    c: Any,
     limits: Any,
     inverse: Any,
     blur: Any,
     s: Settings,
+    verts: wp.array2d(dtype=Any),
+    faces: wp.array3d(dtype=wp.int32),
+    partner: wp.array2d(dtype=wp.int32),
     count: wp.array(dtype=wp.int32),
     index: wp.array2d(dtype=wp.int64),
     depth: wp.array2d(dtype=Any),
 ):
     """Test one face at one pixel and keep it if it is hit and near enough."""
     zero = blur - blur
-    e = edge_values(p, a, b, c, sign)
-    if e[0] >= limits[0] and e[1] >= limits[1] and e[2] >= limits[2]:
+    e = edge_values(p, a, b, c, wp.sign(edge_value(c, a, b)))
+    possible = e[0] >= limits[0] and e[1] >= limits[1] and e[2] >= limits[2]
+    if possible and count[pixel] == s.layers and (s.clip == 1 or blur == zero):
+        # All of the face lies behind the last kept layer; the factor leaves room for rounding.
+        nearest = wp.min(a[2], wp.min(b[2], c[2])) * type(blur)(0.9999)
+        possible = nearest <= depth[pixel, s.layers - 1]
+    if possible:
         hit = is_inside(e, s.closed)
+        d = zero
         if not hit and blur > zero:
             d, edge, t = outline_distance2(p, a, b, c, inverse)
             hit = d < blur
         if hit:
             w = barycentric(e, a, b, c, s.perspective, s.clip)
             z = w[0] * a[2] + w[1] * b[2] + w[2] * c[2]
-            if z >= zero:
-                keep_layer(pixel, face, z, s.layers, count, index, depth)
+            hit = z >= zero
+            if hit and partner.shape[0] > 0:
+                other = partner[image, f]
+                if other >= 0:
+                    d, edge, t = outline_distance2(p, a, b, c, inverse)
+                    d = wp.where(is_inside(e, s.closed), -d, d)
+                    hit = displaces_partner(
+                        p,
+                        pixel,
+                        image * s.num_faces + other,
+                        d,
+                        verts[image, faces[image, other, 0]],
+                        verts[image, faces[image, other, 1]],
+                        verts[image, faces[image, other, 2]],
+                        count,
+                        index,
+                        depth,
+                    )
+            if hit:
+                keep_layer(pixel, image * s.num_faces + f, z, s.layers, count, index, depth)
 
 
 def find_layers_by_tile(
@@ -99,6 +168,7 @@ def find_layers_by_tile(
     box: wp.array(dtype=wp.vec4i),
     start: wp.array(dtype=wp.int32),
     listed: wp.array(dtype=wp.int32),
+    partner: wp.array2d(dtype=wp.int32),
     first: int,
     s: Settings,
     reach: Any,
@@ -115,12 +185,10 @@ def find_layers_by_tile(
     topology = wp.min(image, faces.shape[0] - 1)
     for j in range(start[task], start[task + 1]):
         f = listed[j]
-        face = image * s.num_faces + f
-        bound = box[face]
+        bound = box[image * s.num_faces + f]
         a = verts[image, faces[topology, f, 0]]
         b = verts[image, faces[topology, f, 1]]
         c = verts[image, faces[topology, f, 2]]
-        sign = wp.sign(edge_value(c, a, b))
         limits = outline_limits(a, b, c, reach)
         inverse = inverse_lengths2(a, b, c)
         for y in range(
@@ -132,7 +200,23 @@ def find_layers_by_tile(
                 p = pixel_centre(x, y, s, a)
                 pixel = (image * s.height + y) * s.width + x
                 try_face(
-                    p, pixel, face, a, b, c, sign, limits, inverse, blur, s, count, index, depth
+                    p,
+                    pixel,
+                    image,
+                    f,
+                    a,
+                    b,
+                    c,
+                    limits,
+                    inverse,
+                    blur,
+                    s,
+                    verts,
+                    faces,
+                    partner,
+                    count,
+                    index,
+                    depth,
                 )
 
 
@@ -142,6 +226,7 @@ def find_layers_by_pixel(
     box: wp.array(dtype=wp.vec4i),
     start: wp.array(dtype=wp.int32),
     listed: wp.array(dtype=wp.int32),
+    partner: wp.array2d(dtype=wp.int32),
     first: int,
     s: Settings,
     reach: Any,
@@ -167,18 +252,32 @@ def find_layers_by_pixel(
         pixel = (image * s.height + y) * s.width + x
         for j in range(start[task], start[task + 1]):
             f = listed[j]
-            face = image * s.num_faces + f
-            bound = box[face]
+            bound = box[image * s.num_faces + f]
             if x >= bound[0] and x <= bound[1] and y >= bound[2] and y <= bound[3]:
                 a = verts[image, faces[topology, f, 0]]
                 b = verts[image, faces[topology, f, 1]]
                 c = verts[image, faces[topology, f, 2]]
                 p = pixel_centre(x, y, s, a)
-                sign = wp.sign(edge_value(c, a, b))
                 limits = outline_limits(a, b, c, reach)
                 inverse = inverse_lengths2(a, b, c)
                 try_face(
-                    p, pixel, face, a, b, c, sign, limits, inverse, blur, s, count, index, depth
+                    p,
+                    pixel,
+                    image,
+                    f,
+                    a,
+                    b,
+                    c,
+                    limits,
+                    inverse,
+                    blur,
+                    s,
+                    verts,
+                    faces,
+                    partner,
+                    count,
+                    index,
+                    depth,
                 )
 
 

@@ -39,8 +39,10 @@ class Layers(torch.autograd.Function):
     """NDC vertices -> (index, depth, barycentrics, distances), each (B, H, W, K, ...)."""
 
     @staticmethod
-    def forward(ctx: Any, verts: Tensor, faces: Tensor, options: Options) -> tuple[Tensor, ...]:
-        scene = make_scene(verts, faces, options)
+    def forward(
+        ctx: Any, verts: Tensor, faces: Tensor, partner: Tensor | None, options: Options
+    ) -> tuple[Tensor, ...]:
+        scene = make_scene(verts, faces, options, partner)
         run, k = scene.run, scene.run.kernels
         index, depth = find_layers(scene)
         bary = depth.new_full((*depth.shape, 3), -1.0)
@@ -81,7 +83,7 @@ class Layers(torch.autograd.Function):
             inputs.append(as_warp(verts_grad.part(begin, stop), k.vector))
             jobs.append(partial(run.launch, k.describe_layers_adjoint, end - first, inputs))
         run.run(jobs)
-        return verts_grad.sum(), None, None
+        return verts_grad.sum(), None, None, None
 
 
 class Shade(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""One call's tensors and settings, and the search for the nearest faces that every operator needs."""
+"""One call's tensors and settings, and the search for the nearest faces of every pixel."""
 
 import math
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from meshreg.errors import InputError
 from meshreg.render.ndc import MIN_DEPTH
 from meshreg.render.warp.functions import Settings
 from meshreg.render.warp.launch import Launcher, as_warp
@@ -29,6 +30,15 @@ class Options:
     clip: bool = False
     cull: bool = False
     closed: bool = False  # a sample on a face's outline belongs to it; tiny faces are drawn too
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1:
+            raise InputError(f"expected an image size (H, W) of at least 1 x 1, found {self.size}.")
+        if self.layers < 1 or self.blur < 0:
+            raise InputError(
+                "expected faces_per_pixel >= 1 and blur_radius >= 0, "
+                f"found {self.layers} and {self.blur}: correct them."
+            )
 
     def settings(self, num_faces: int) -> Any:
         s = Settings()
@@ -54,7 +64,8 @@ class Scene:
     settings: Any
     verts: Tensor  # (B, V, 3) NDC
     verts_view: Any
-    faces_view: Any
+    faces_view: Any  # (B or 1, F, 3)
+    partner_view: Any  # (B, F) the other piece of a cut face or -1; empty if no face was cut
     num_images: int
     pixels: int  # B H W
 
@@ -67,10 +78,14 @@ class Scene:
         return first // per_image, (end - 1) // per_image + 1
 
 
-def make_scene(verts: Tensor, faces: Tensor, options: Options) -> Scene:
+def make_scene(
+    verts: Tensor, faces: Tensor, options: Options, partner: Tensor | None = None
+) -> Scene:
     run = Launcher(verts)
     verts = verts.detach().contiguous()
     height, width = options.size
+    if partner is None:
+        partner = faces.new_empty(0, 0)
     return Scene(
         run=run,
         options=options,
@@ -78,9 +93,15 @@ def make_scene(verts: Tensor, faces: Tensor, options: Options) -> Scene:
         verts=verts,
         verts_view=as_warp(verts, run.kernels.vector),
         faces_view=as_warp(faces),
+        partner_view=as_warp(partner),
         num_images=len(verts),
         pixels=len(verts) * height * width,
     )
+
+
+def searches_by_pixel(run: Launcher) -> bool:
+    """One thread per pixel suits a GPU's thousands of threads; tiles take fewer tests."""
+    return run.is_cuda
 
 
 def find_layers(scene: Scene) -> tuple[Tensor, Tensor]:
@@ -135,8 +156,9 @@ def find_layers(scene: Scene) -> tuple[Tensor, Tensor]:
     found = torch.zeros(scene.pixels, dtype=torch.int32, device=device)
     starts, count = as_warp(start), as_warp(found)
     index_view, depth_view = as_warp(index), as_warp(depth)
-    search = k.find_layers_by_pixel if run.is_cuda else k.find_layers_by_tile
-    per_tile = TILE * TILE if run.is_cuda else 1
+    by_pixel = searches_by_pixel(run)
+    search = k.find_layers_by_pixel if by_pixel else k.find_layers_by_tile
+    per_tile = TILE * TILE if by_pixel else 1
 
     def find(first: int, end: int) -> None:
         run.launch(
@@ -148,7 +170,8 @@ def find_layers(scene: Scene) -> tuple[Tensor, Tensor]:
                 box,
                 starts,
                 listed,
-                first,
+                scene.partner_view,
+                first * per_tile,
                 s,
                 k.scalar(reach),
                 k.scalar(scene.options.blur),
