@@ -18,7 +18,7 @@ def mesh_volume(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """The volume of a closed mesh, for any number of shapes: (..., V, 3) -> (...)."""
     corners = vertices[..., faces, :]
     twice_area = np.cross(corners[..., 1, :], corners[..., 2, :])
-    return np.einsum("...fi,...fi->...", corners[..., 0, :], twice_area) / 6
+    return np.asarray(np.einsum("...fi,...fi->...", corners[..., 0, :], twice_area) / 6)
 
 
 def propose_traits(count: int, rng: np.random.Generator) -> Traits:

@@ -42,9 +42,16 @@ def frame_of(
     return np.stack([x_axis, y_axis, np.cross(x_axis, y_axis)], axis=-1)
 
 
+def turn_between(
+    along: np.ndarray, across: np.ndarray, new_along: np.ndarray, new_across: np.ndarray
+) -> np.ndarray:
+    """The rotation that takes one direction exactly, and a second roughly, to new ones."""
+    return frame_of(new_along, new_across) @ np.swapaxes(frame_of(along, across), -1, -2)
+
+
 def twist_about(rotmat: Float[np.ndarray, "*batch 3 3"], axis: np.ndarray) -> np.ndarray:
     """The angle of a rotation about an axis that it nearly keeps fixed."""
     skew = (rotmat - np.swapaxes(rotmat, -1, -2))[..., (2, 0, 1), (1, 2, 0)]
     sine = (skew * axis).sum(-1) / 2
     cosine = (np.trace(rotmat, axis1=-2, axis2=-1) - 1) / 2
-    return 2 * np.arctan2(sine, 1 + cosine)
+    return np.asarray(2 * np.arctan2(sine, 1 + cosine))

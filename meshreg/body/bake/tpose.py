@@ -7,10 +7,10 @@ import numpy as np
 from meshreg.body.bake.makehuman import MakeHuman
 from meshreg.body.bake.rig import JOINT, SIDES
 from meshreg.body.bake.rotations import (
-    frame_of,
     normalised,
     rotvec_to_rotmat,
     shortest_turn,
+    turn_between,
     twist_about,
 )
 
@@ -86,13 +86,13 @@ def arm_turns(
     # The slightly bent rest elbow shows its hinge; upright, it makes flexion carry hands forward.
     hinge = normalised(np.cross(upper, fore))
     upright = to_all(np.array([0.0, -sign, 0.0]))
-    upper_rot = turn_of_frame(upper, hinge, direction("upper_arm"), upright)
-    fore_rot = turn_of_frame(fore, hinge, direction("forearm"), upright)
+    upper_rot = turn_between(upper, hinge, direction("upper_arm"), upright)
+    fore_rot = turn_between(fore, hinge, direction("forearm"), upright)
     # Knuckles from the little finger to the index: forward when the palm faces down.
     knuckles = normalised(cube("finger-2-1") - cube("finger-5-1"))
     forward = to_all(np.array([0.0, 0.0, 1.0]))
     along = normalised(cube("finger-3-1") - wrist)
-    hand_rot = turn_of_frame(along, knuckles, direction("hand"), forward)
+    hand_rot = turn_between(along, knuckles, direction("hand"), forward)
     # The far half of the forearm takes half of the twist between forearm and hand.
     twist = twist_about(hand_rot @ np.swapaxes(fore_rot, -1, -2), direction("forearm"))
     half_twist = rotvec_to_rotmat(0.5 * twist[:, None] * direction("forearm"))
@@ -106,13 +106,6 @@ def arm_turns(
         "forearm_end": Turn(half_twist @ fore_rot, elbow, fore_turn.end),
         "hand": Turn(hand_rot, wrist, fore_turn(wrist)),
     }
-
-
-def turn_of_frame(
-    along: np.ndarray, across: np.ndarray, new_along: np.ndarray, new_across: np.ndarray
-) -> np.ndarray:
-    """The rotation that takes one direction exactly, and a second roughly, to new ones."""
-    return frame_of(new_along, new_across) @ np.swapaxes(frame_of(along, across), -1, -2)
 
 
 def leg_turns(joints: np.ndarray, side: str) -> dict[str, Turn]:
