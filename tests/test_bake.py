@@ -336,9 +336,12 @@ def test_baking_again_gives_the_shipped_body(tmp_path: Path) -> None:
     shipped = read_body_data(BUILTIN_PATH)
     assert len(lines) >= 7
     assert baked.topology_hash == shipped.topology_hash
+    # On one machine every bit agrees; the number of threads alone moves the last bits of products,
+    # which half precision and the smallest entry that is kept turn into this much.
+    close = {"rtol": 2e-3, "atol": 1e-4}
     for name in ("v_template", "shapedirs", "posedirs", "weights", "J_regressor", "uv"):
-        difference = np.abs(getattr(baked, name) - getattr(shipped, name))
-        assert difference.max() < 1e-6, name
+        found, expected = getattr(baked, name), getattr(shipped, name)
+        np.testing.assert_allclose(found, expected, **close, err_msg=name)
     assert baked.regressors.keys() == shipped.regressors.keys()
     for name, rows in shipped.regressors.items():
-        np.testing.assert_allclose(baked.regressors[name], rows, atol=1e-6)
+        np.testing.assert_allclose(baked.regressors[name], rows, **close, err_msg=name)
