@@ -65,14 +65,12 @@ def bake(assets: Path | None, seed: int, report: Report) -> BodyData:
         f"body mass index {bmi.mean():.1f} +- {bmi.std():.1f}"
     )
 
-    surface = Surface(
-        human.vertices[topology.source], coarse_weights[topology.source], topology.mirror
-    )
-    a_pose_regressor = anchor_joints(human, topology, traits, surface, rng)
+    weights = coarse_weights[topology.source]
+    a_pose_regressor = anchor_joints(human, topology, traits, weights, rng)
     shapes, joints = rest_shapes(human, topology, traits, a_pose_regressor)
     say("put them in the T-pose")
 
-    surface = Surface(shapes.mean(0).astype(np.float64), surface.weights, topology.mirror)
+    surface = Surface(shapes.mean(0).astype(np.float64), weights, topology.mirror)
     J_regressor = fit_joint_regressor(shapes[:NUM_FITTED], joints[:NUM_FITTED], surface, rng)
     held_out = slice(3 * NUM_PEOPLE // 4, None)
     error = errors_mm(apply_regressor(J_regressor, shapes[held_out]), joints[held_out])
@@ -85,7 +83,7 @@ def bake(assets: Path | None, seed: int, report: Report) -> BodyData:
     error = shape_residual(space, shapes, topology)
     say(f"explained {space.explained.cumsum().round(3)} of the variance; {summary(error)} is left")
 
-    weights = skin_weights(surface.weights, topology.faces, space.mean, topology.mirror)
+    weights = skin_weights(weights, topology.faces, space.mean, topology.mirror)
     skin = Skin(space.mean, J_regressor @ space.mean, weights, PARENTS)
     posedirs = fit_posedirs(skin, topology.mirror, rng)
     say(f"fitted pose correctives: {posedirs_summary(skin, posedirs, topology, seed + 1)}")
@@ -117,7 +115,7 @@ def anchor_joints(
     human: MakeHuman,
     topology: Topology,
     traits: Traits,
-    surface: Surface,
+    weights: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """A joint regressor for MakeHuman's A-pose.
@@ -126,9 +124,9 @@ def anchor_joints(
     Points regressed from the skin do not, so they replace the marks from here on.
     """
     chosen = human.shapes(human.coefficients(traits.take(np.arange(NUM_MARKED))))
-    return fit_joint_regressor(
-        chosen[:, topology.source], marked_joints(human, chosen), surface, rng
-    )
+    vertices = chosen[:, topology.source]
+    surface = Surface(vertices.mean(0).astype(np.float64), weights, topology.mirror)
+    return fit_joint_regressor(vertices, marked_joints(human, chosen), surface, rng)
 
 
 def rest_shapes(
