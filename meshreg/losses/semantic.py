@@ -12,7 +12,14 @@ from torch import Tensor
 
 # Body parts that a bare-skin label of CIHP names, in the order of the rendered channels.
 PARTS = ("head", "torso", "left_arm", "right_arm", "left_leg", "right_leg")
-PART_OF_LABEL = {13: "head", 10: "torso", 14: "left_arm", 15: "right_arm", 16: "left_leg", 17: "right_leg"}
+PART_OF_LABEL = {
+    13: "head",
+    10: "torso",
+    14: "left_arm",
+    15: "right_arm",
+    16: "left_leg",
+    17: "right_leg",
+}
 UNKNOWN = 255
 HAIR_LIKE = (1, 2, 4, 11)  # hat, hair, sunglasses, scarf: far from the body
 SHOE_LIKE = (3, 8, 18, 19)  # glove, sock, shoes: close to it
@@ -62,9 +69,7 @@ def mask_mismatch(alpha: Float[Tensor, "B H W"], target: LabelTarget) -> Float[T
     return wrong.sum((-1, -2)) / target.person.sum().clamp_min(1.0)
 
 
-def part_mismatch(
-    parts: Float[Tensor, "B H W P"], target: LabelTarget
-) -> Float[Tensor, " B"]:
+def part_mismatch(parts: Float[Tensor, "B H W P"], target: LabelTarget) -> Float[Tensor, " B"]:
     """Area of bare skin that another part of the body covers (or none), as a share of the person's area."""
     named = target.part >= 0
     index = target.part.clamp_min(0).expand(parts.shape[:-1])
