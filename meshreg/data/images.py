@@ -88,6 +88,13 @@ def distance_outside(mask: np.ndarray) -> np.ndarray:
     return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
+def shrink_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A smaller mask in which each pixel holds the share of its area that the mask covers."""
+    import cv2
+
+    return cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
+
+
 def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A label map at another size, by the label nearest to each pixel centre: ids never mix."""
     rows = ((np.arange(size[0]) + 0.5) * labels.shape[0] / size[0]).astype(np.int64)

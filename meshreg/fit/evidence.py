@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from meshreg.data.images import UNKNOWN_LABEL, distance_outside, resize_labels
+from meshreg.data.images import UNKNOWN_LABEL, distance_outside, resize_labels, shrink_mask
 from meshreg.geometry.cameras import Camera
 from meshreg.losses.semantic import LabelTarget, label_target
 
@@ -57,6 +57,7 @@ def mask_target(labels: np.ndarray, camera: Camera, longest_px: int) -> MaskTarg
     return MaskTarget(
         target=label_target(
             torch.from_numpy(small.astype(np.int64)),
+            torch.from_numpy(shrink_mask(person[top:bottom, left:right], size)),
             torch.from_numpy(distance_outside(maybe_person)),
         ),
         camera=camera.crop(float(left), float(top), window.shape).resize(size),

@@ -29,7 +29,7 @@ SHOE_LIKE = (3, 8, 18, 19)  # glove, sock, shoes: close to it
 class LabelTarget:
     """A label map turned into what the losses compare with."""
 
-    person: Float[Tensor, "H W"]  # 1 on the person, 0 elsewhere
+    person: Float[Tensor, "H W"]  # share of the pixel that the person covers
     weight: Float[Tensor, "H W"]  # how much a wrong pixel counts; 0 where nobody knows
     part: Int[Tensor, "H W"]  # index into PARTS where bare skin names a part, else -1
     outside_px: Float[Tensor, "H W"]  # distance to the nearest pixel that may be the person
@@ -37,6 +37,7 @@ class LabelTarget:
 
 def label_target(
     labels: Int[Tensor, "H W"],
+    person: Float[Tensor, "H W"],
     outside_px: Float[Tensor, "H W"],
     *,
     cloth_weight: float = 0.5,
@@ -44,10 +45,11 @@ def label_target(
 ) -> LabelTarget:
     """Weights and parts of a CIHP label map; 255 marks pixels that say nothing.
 
+    `person` is the share of each pixel that the person covers, which a label cannot say.
+
     A body pixel on the background always counts fully; an uncovered pixel of cloth counts
     `cloth_weight`, because loose clothing stands off the body, one of hair or a hat `hair_weight`.
     """
-    person = ((labels > 0) & (labels != UNKNOWN)).float()
     weight = torch.ones_like(person)
     skin_or_tight = torch.zeros_like(person, dtype=torch.bool)
     part = torch.full_like(labels, -1)
@@ -56,7 +58,7 @@ def label_target(
         skin_or_tight |= labels == label
     for label in SHOE_LIKE:
         skin_or_tight |= labels == label
-    weight[(person > 0) & ~skin_or_tight] = cloth_weight
+    weight[(labels > 0) & ~skin_or_tight] = cloth_weight
     for label in HAIR_LIKE:
         weight[labels == label] = hair_weight
     weight[labels == UNKNOWN] = 0.0
