@@ -15,14 +15,14 @@ import warp as wp
 from torch import Tensor
 
 from meshreg.errors import InputError
-from meshreg.render.warp import binning, edge, layers
+from meshreg.render.warp import binning, edge, layers, search
 
 MAX_THREADS = 8
 KERNELS = (
     binning.bound_faces,
     binning.list_faces,
-    layers.find_layers_by_tile,
-    layers.find_layers_by_pixel,
+    search.find_layers_by_tile,
+    search.find_layers_by_pixel,
     layers.describe_layers,
     layers.describe_layers_adjoint,
     edge.shade,
