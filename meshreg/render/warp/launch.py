@@ -19,6 +19,7 @@ from meshreg.errors import InputError
 from meshreg.render.warp import binning, edge, layers, search
 
 MAX_THREADS = 8
+BLOCK_DIM = 256  # CUDA threads per block: one image tile of the search by pixel
 _BUILDING = threading.Lock()
 KERNELS = (
     binning.bound_faces,
@@ -152,7 +153,8 @@ class Launcher:
             ) from error
         self.stream = wp.stream_from_torch(like.device) if self.is_cuda else None
         with _BUILDING, _quiet():  # compiled here, before several threads could try
-            wp.load_module(self.kernels.module, device=self.device)
+            block = BLOCK_DIM if self.is_cuda else 1  # what a launch will ask for
+            wp.load_module(self.kernels.module, device=self.device, block_dim=block)
 
     def launch(self, kernel: wp.Kernel, size: int, inputs: Sequence[Any]) -> None:
         if size > 0:
@@ -162,6 +164,7 @@ class Launcher:
                 inputs=inputs,
                 device=self.device,
                 stream=self.stream,
+                block_dim=BLOCK_DIM,
                 record_tape=False,
             )
 
