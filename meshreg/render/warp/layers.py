@@ -90,9 +90,13 @@ def describe_layers_adjoint(
         ga, gb, gc = barycentric_adjoint(p, a, b, c, sign, s.perspective, s.clip, g)
         gd = dist_grad[pixel, k]
         gd = wp.where(is_inside(e, s.closed), -gd, gd)
-        da, db, dc = outline_distance2_adjoint(p, a, b, c, gd)
         zero = gz - gz
+        if gd != zero:  # hard pictures do not use the distance
+            da, db, dc = outline_distance2_adjoint(p, a, b, c, gd)
+            ga = ga + da
+            gb = gb + db
+            gc = gc + dc
         out = image - first_image
-        wp.atomic_add(verts_grad, out, i, ga + da + type(a)(zero, zero, gz * w[0]))
-        wp.atomic_add(verts_grad, out, j, gb + db + type(a)(zero, zero, gz * w[1]))
-        wp.atomic_add(verts_grad, out, m, gc + dc + type(a)(zero, zero, gz * w[2]))
+        wp.atomic_add(verts_grad, out, i, ga + type(a)(zero, zero, gz * w[0]))
+        wp.atomic_add(verts_grad, out, j, gb + type(a)(zero, zero, gz * w[1]))
+        wp.atomic_add(verts_grad, out, m, gc + type(a)(zero, zero, gz * w[2]))
