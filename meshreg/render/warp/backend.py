@@ -35,7 +35,7 @@ class WarpRasterizer:
         behind the camera are left out whole. `clip_barycentric_coords=None` clips exactly if there
         is blur. Barycentrics always refer to the face's own corners.
         """
-        _check_devices(verts_cam, faces)
+        _check_mesh(verts_cam, faces, z_clip)
         if z_clip is not None and not perspective_correct:
             raise InputError(
                 "z_clip cuts faces in space, found perspective_correct=False: leave out one."
@@ -68,6 +68,7 @@ class WarpRasterizer:
         z_clip: float | None = None,
     ) -> Fragments:
         """As `fragments`, for vertices that are projected already: NDC x and y, camera depth z."""
+        _check_mesh(verts_ndc, faces, z_clip)
         clip = blur_radius > 0 if clip_barycentric_coords is None else clip_barycentric_coords
         options = Options(
             size=size,
@@ -93,8 +94,12 @@ class WarpRasterizer:
         *,
         background: float = 0.0,
     ) -> SemanticImage:
-        """The front surface's vertex attributes, with gradients of its moving outlines."""
-        _check_devices(verts_cam, faces)
+        """The front surface's vertex attributes, with gradients of its moving outlines.
+
+        Faces with a corner at or behind the camera are left out whole. Classes should vary little
+        within a face, or be constant on it; see `meshreg.render.warp.edge` for the gradient.
+        """
+        _check_mesh(verts_cam, faces)
         if attributes.shape[0] not in (1, verts_cam.shape[0]) or (
             attributes.shape[1] != verts_cam.shape[1]
         ):
@@ -146,8 +151,16 @@ def _topologies(faces: Tensor) -> Tensor:
     return faces.to(torch.int32).contiguous()[None]
 
 
-def _check_devices(verts: Tensor, faces: Tensor) -> None:
+def _check_mesh(verts: Tensor, faces: Tensor, z_clip: float | None = None) -> None:
     if verts.device != faces.device:
         raise InputError(
             f"vertices are on {verts.device} but faces on {faces.device}: move them together."
         )
+    # A kernel would read whatever lies in memory there.
+    if faces.numel() and not 0 <= int(faces.amin()) <= int(faces.amax()) < verts.shape[1]:
+        raise InputError(
+            f"expected face corners between 0 and {verts.shape[1] - 1}, found {int(faces.amin())} "
+            f"to {int(faces.amax())}: use the faces that belong to these vertices."
+        )
+    if z_clip is not None and z_clip <= 0:
+        raise InputError(f"expected z_clip > 0 metres, found {z_clip}: give a distance in front.")

@@ -180,14 +180,19 @@ def outline_distance2_adjoint(p: Any, a: Any, b: Any, c: Any, g: Any):
     """Gradients of g * outline_distance2; the place on the edge is optimal and counts as fixed."""
     zero = type(g)(0.0)
     d, edge, t = outline_distance2(p, a, b, c, inverse_lengths2(a, b, c))
-    start = wp.where(edge == 2, b, a)
-    end = wp.where(edge == 0, b, c)
+    start = a
+    end = b
+    if edge == 1:
+        end = c
+    elif edge == 2:
+        start = b
+        end = c
     pull = (start + t * (end - start) - p) * (type(g)(2.0) * g)
     pull = type(a)(pull[0], pull[1], zero)
-    none = type(a)(zero, zero, zero)
     near = (type(g)(1.0) - t) * pull
     far = t * pull
-    ga = wp.where(edge == 2, none, near)
-    gb = wp.where(edge == 0, far, wp.where(edge == 2, near, none))
-    gc = wp.where(edge == 0, none, far)
-    return ga, gb, gc
+    if edge == 0:
+        return near, far, type(a)(zero, zero, zero)
+    if edge == 1:
+        return near, type(a)(zero, zero, zero), far
+    return type(a)(zero, zero, zero), near, far

@@ -3,6 +3,7 @@
 import functools
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,14 +16,16 @@ import warp as wp
 from torch import Tensor
 
 from meshreg.errors import InputError
-from meshreg.render.warp import binning, edge, layers
+from meshreg.render.warp import binning, edge, layers, search
 
 MAX_THREADS = 8
+BLOCK_DIM = 256  # CUDA threads per block: one image tile of the search by pixel
+_BUILDING = threading.Lock()
 KERNELS = (
     binning.bound_faces,
     binning.list_faces,
-    layers.find_layers_by_tile,
-    layers.find_layers_by_pixel,
+    search.find_layers_by_tile,
+    search.find_layers_by_pixel,
     layers.describe_layers,
     layers.describe_layers_adjoint,
     edge.shade,
@@ -31,14 +34,29 @@ KERNELS = (
 
 
 @contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Warp's announcements to itself; the level that the user chose comes back afterwards."""
+    name, level = "quiet", True  # Warp before it had log levels
+    if hasattr(wp.config, "log_level"):
+        name, level = "log_level", max(wp.config.log_level, wp.LOG_WARNING)
+    chosen = getattr(wp.config, name)
+    setattr(wp.config, name, level)
+    try:
+        yield
+    finally:
+        setattr(wp.config, name, chosen)
+
+
+@contextmanager
 def _silent_stderr() -> Iterator[None]:
     """Discard what native code writes to the error stream, which Python cannot redirect."""
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
     kept = os.dup(2)
     try:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
-            yield
+        yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
@@ -47,11 +65,7 @@ def _silent_stderr() -> Iterator[None]:
 @functools.cache
 def start_warp() -> None:
     """Initialise Warp once; on a machine without CUDA it would complain on the error stream."""
-    if hasattr(wp.config, "log_level") and hasattr(wp, "LOG_WARNING"):
-        wp.config.log_level = max(wp.config.log_level, wp.LOG_WARNING)
-    else:
-        wp.config.quiet = True
-    with _silent_stderr():
+    with _quiet(), _silent_stderr():
         wp.init()
 
 
@@ -122,7 +136,8 @@ class Launcher:
     """
 
     def __init__(self, like: Tensor) -> None:
-        self.kernels = kernels(like.dtype)
+        with _BUILDING:
+            self.kernels = kernels(like.dtype)
         self.is_cuda = like.is_cuda
         self.threads = 1 if self.is_cuda else min(torch.get_num_threads(), MAX_THREADS)
         if like.device.type not in ("cpu", "cuda"):
@@ -137,7 +152,9 @@ class Launcher:
                 "install an older warp-lang, or move the vertices to the CPU."
             ) from error
         self.stream = wp.stream_from_torch(like.device) if self.is_cuda else None
-        self.kernels.module.load(self.device)  # compiled here, before several threads could try
+        with _BUILDING, _quiet():  # compiled here, before several threads could try
+            block = BLOCK_DIM if self.is_cuda else 1  # what a launch will ask for
+            wp.load_module(self.kernels.module, device=self.device, block_dim=block)
 
     def launch(self, kernel: wp.Kernel, size: int, inputs: Sequence[Any]) -> None:
         if size > 0:
@@ -147,6 +164,7 @@ class Launcher:
                 inputs=inputs,
                 device=self.device,
                 stream=self.stream,
+                block_dim=BLOCK_DIM,
                 record_tape=False,
             )
 

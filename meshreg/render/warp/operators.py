@@ -67,7 +67,7 @@ class Layers(torch.autograd.Function):
         verts, faces, index = ctx.saved_tensors
         scene = make_scene(verts, faces, ctx.options)
         run, k = scene.run, scene.run.kernels
-        _, depth_grad, bary_grad, dist_grad = (g.contiguous() for g in grads)
+        depth_grad, bary_grad, dist_grad = (g.contiguous() for g in grads[1:])
         flat = (scene.pixels, ctx.options.layers)
         views = [
             as_warp(index.view(flat)),

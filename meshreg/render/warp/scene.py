@@ -104,47 +104,48 @@ def searches_by_pixel(run: Launcher) -> bool:
     return run.is_cuda
 
 
-def find_layers(scene: Scene) -> tuple[Tensor, Tensor]:
-    """The nearest faces of every pixel (packed index) and their depths, both (B H W, K)."""
-    run, s, k = scene.run, scene.settings, scene.run.kernels
-    device, dtype = scene.verts.device, scene.verts.dtype
-    num_faces, num_tiles = s.num_faces, s.tiles_x * s.tiles_y * scene.num_images
-    reach = math.sqrt(scene.options.blur)
-    layers = scene.options.layers
-    index = torch.full((scene.pixels, layers), -1, dtype=torch.int64, device=device)
-    depth = torch.full((scene.pixels, layers), -1.0, dtype=dtype, device=device)
-    if num_faces * scene.num_images == 0:
-        return index, depth
+@dataclass(frozen=True)
+class Tiles:
+    """Which faces may be seen in which tile of which image."""
 
-    box = as_warp(
-        torch.empty((scene.num_images * num_faces, 4), dtype=torch.int32, device=device), wp.vec4i
-    )
-    start = torch.zeros(num_tiles + 1, dtype=torch.int32, device=device)
-    tile_count = torch.zeros(num_tiles, dtype=torch.int32, device=device)
+    box_view: Any  # (B F) pixel box (x0, x1, y0, y1) of every face
+    start: Tensor  # (tiles + 1) where each tile's faces begin in `listed`
+    start_view: Any
+    listed_view: Any  # face numbers, tile after tile
+    total: int
+
+    def shared_out(self, threads: int) -> list[tuple[int, int]]:
+        """Ranges of tiles, one per thread, with about as many faces to test in each."""
+        cuts = [
+            int(torch.searchsorted(self.start, self.total * i // threads))
+            for i in range(1, threads)
+        ]
+        cuts = [0, *cuts, len(self.start) - 1]
+        return [(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if b > a]
+
+
+def sort_into_tiles(scene: Scene) -> Tiles:
+    run, s, k = scene.run, scene.settings, scene.run.kernels
+    device, num_boxes = scene.verts.device, scene.num_images * s.num_faces
+    num_tiles = s.tiles_x * s.tiles_y * scene.num_images
     # Whole images per thread: counters and lists of one tile are then touched by one thread only.
-    by_image = [(a * num_faces, b * num_faces) for a, b in run.parts(scene.num_images)]
-    min_area = 0.0 if scene.options.closed else MIN_AREA
-    counts = as_warp(tile_count)
+    parts = [(a * s.num_faces, b * s.num_faces) for a, b in run.parts(scene.num_images)]
+    box = as_warp(torch.empty((num_boxes, 4), dtype=torch.int32, device=device), wp.vec4i)
+    count = torch.zeros(num_tiles, dtype=torch.int32, device=device)
+    limits = [
+        k.scalar(math.sqrt(scene.options.blur)),
+        k.scalar(0.0 if scene.options.closed else MIN_AREA),
+        k.scalar(MIN_DEPTH),
+    ]
+    meshes, count_view = [scene.verts_view, scene.faces_view], as_warp(count)
 
     def bound(first: int, end: int) -> None:
-        run.launch(
-            k.bound_faces,
-            end - first,
-            [
-                scene.verts_view,
-                scene.faces_view,
-                first,
-                s,
-                k.scalar(reach),
-                k.scalar(min_area),
-                k.scalar(MIN_DEPTH),
-                box,
-                counts,
-            ],
-        )
+        inputs = [*meshes, first, s, *limits, box, count_view]
+        run.launch(k.bound_faces, end - first, inputs)
 
-    run.run([partial(bound, a, b) for a, b in by_image])
-    torch.cumsum(tile_count, 0, dtype=torch.int32, out=start[1:])
+    run.run([partial(bound, *part) for part in parts])
+    start = torch.zeros(num_tiles + 1, dtype=torch.int32, device=device)
+    torch.cumsum(count, 0, dtype=torch.int32, out=start[1:])
     total = int(start[-1])
     listed = as_warp(torch.empty(max(total, 1), dtype=torch.int32, device=device))
     cursor = as_warp(start[:-1].clone())
@@ -152,40 +153,33 @@ def find_layers(scene: Scene) -> tuple[Tensor, Tensor]:
     def fill(first: int, end: int) -> None:
         run.launch(k.list_faces, end - first, [box, first, s, cursor, listed])
 
-    run.run([partial(fill, a, b) for a, b in by_image])
-    found = torch.zeros(scene.pixels, dtype=torch.int32, device=device)
-    starts, count = as_warp(start), as_warp(found)
-    index_view, depth_view = as_warp(index), as_warp(depth)
+    run.run([partial(fill, *part) for part in parts])
+    return Tiles(box, start, as_warp(start), listed, total)
+
+
+def find_layers(scene: Scene) -> tuple[Tensor, Tensor]:
+    """The nearest faces of every pixel (packed index) and their depths, both (B H W, K)."""
+    run, s, k = scene.run, scene.settings, scene.run.kernels
+    like, shape = scene.verts, (scene.pixels, scene.options.layers)
+    index = torch.full(shape, -1, dtype=torch.int64, device=like.device)
+    depth = like.new_full(shape, -1.0)
+    if s.num_faces * scene.num_images == 0:
+        return index, depth
+
+    tiles = sort_into_tiles(scene)
+    found = torch.zeros(scene.pixels, dtype=torch.int32, device=like.device)
+    meshes = [scene.verts_view, scene.faces_view]
+    lists = [tiles.box_view, tiles.start_view, tiles.listed_view, scene.partner_view]
+    blur = scene.options.blur
+    limits = [k.scalar(math.sqrt(blur)), k.scalar(blur)]
+    out = [as_warp(found), as_warp(index), as_warp(depth)]
     by_pixel = searches_by_pixel(run)
     search = k.find_layers_by_pixel if by_pixel else k.find_layers_by_tile
     per_tile = TILE * TILE if by_pixel else 1
 
     def find(first: int, end: int) -> None:
-        run.launch(
-            search,
-            (end - first) * per_tile,
-            [
-                scene.verts_view,
-                scene.faces_view,
-                box,
-                starts,
-                listed,
-                scene.partner_view,
-                first * per_tile,
-                s,
-                k.scalar(reach),
-                k.scalar(scene.options.blur),
-                count,
-                index_view,
-                depth_view,
-            ],
-        )
+        inputs = [*meshes, *lists, first * per_tile, s, *limits, *out]
+        run.launch(search, (end - first) * per_tile, inputs)
 
-    # Tiles are shared out so that every thread gets about as many faces to test.
-    cuts = [0]
-    for i in range(1, run.threads):
-        cuts.append(int(torch.searchsorted(start, total * i // run.threads)))
-    cuts.append(num_tiles)
-    ranges = [(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if b > a]
-    run.run([partial(find, a, b) for a, b in ranges])
+    run.run([partial(find, *part) for part in tiles.shared_out(run.threads)])
     return index, depth
