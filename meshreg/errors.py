@@ -1,4 +1,4 @@
-"""The exceptions that speak to the user: one sentence with what was expected, found and to be done."""
+"""The exceptions that speak to the user: what was expected, what was found, what to do."""
 
 
 class InputError(ValueError):

@@ -1,9 +1,6 @@
 """Files of a fitted body: the result as `.npz`, the mesh as `.glb`, `.obj` or `.ply`, pictures."""
 
-import os
-import tempfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +12,7 @@ from PIL import Image
 
 from meshreg.body.assets import write_npz
 from meshreg.errors import InputError, MissingFileError
+from meshreg.files import written_whole
 from meshreg.geometry.mesh import vertex_normals
 
 if TYPE_CHECKING:
@@ -63,20 +61,6 @@ def _check_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
         raise InputError(
             f"expected a file name ending in {' or '.join(suffixes)}, found {path.name}: rename it."
         )
-
-
-def _write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, which then takes its place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def save_npz(path: str | Path, record: FitRecord) -> None:
@@ -204,7 +188,8 @@ def save_mesh(
     if kind == "ply":
         uv = uv_faces = None
     mesh = _build_mesh(vertices_cam, faces, uv, uv_faces, color)
-    _write_atomically(path, lambda temporary: _export(mesh, temporary, kind, name, color))
+    with written_whole(path) as temporary:
+        _export(mesh, temporary, kind, name, color)
 
 
 def _export(
@@ -257,4 +242,5 @@ def save_image(path: str | Path, image: np.ndarray) -> None:
         )
     kind = IMAGE_SUFFIXES[path.suffix.lower()]
     picture = Image.fromarray(image)
-    _write_atomically(path, lambda temporary: picture.save(temporary, kind, quality=JPEG_QUALITY))
+    with written_whole(path) as temporary:
+        picture.save(temporary, kind, quality=JPEG_QUALITY)

@@ -17,7 +17,7 @@ def mpjpe(
 def pa_mpjpe(
     pred: Float[Tensor, "*batch J 3"], target: Float[Tensor, "*batch J 3"]
 ) -> Float[Tensor, "*batch"]:
-    """MPJPE after the best similarity transform of the prediction (rotation, scale, translation)."""
+    """MPJPE after the best similarity transform (rotation, scale, translation) of `pred`."""
     return mpjpe(procrustes(pred, target), target)
 
 

@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "meshreg"
 LAYERS = [
     {"errors"},
+    {"files"},
     {"geometry"},
     {"body", "metrics"},
     {"clothing", "render", "export"},

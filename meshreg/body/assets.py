@@ -5,8 +5,6 @@ file carries a topology hash, because vertex-keyed data of one body is nonsense 
 """
 
 import hashlib
-import os
-import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from meshreg.errors import InputError, MissingFileError
+from meshreg.files import written_whole
 
 Gender = Literal["neutral", "male", "female"]
 
@@ -135,15 +134,8 @@ def save_body_data(data: BodyData, path: Path, value_type: type = np.float32) ->
 
 def write_npz(path: Path, arrays: dict[str, Any]) -> None:
     """Write a compressed `.npz` whole or not at all, with the same bytes every time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".npz.part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def read_body_data(path: Path) -> BodyData:

@@ -1,4 +1,4 @@
-"""The 3D points behind 2D keypoints: what annotators click, computed without skinning the whole mesh."""
+"""The 3D points behind 2D keypoints, computed without skinning the whole mesh."""
 
 import torch
 from jaxtyping import Float
@@ -18,8 +18,8 @@ MIDPOINTS = {
 class BodyKeypoints(nn.Module):
     """Keypoints of a named set on a posed body.
 
-    Rows of the body's own regressors come first; joints they lack are taken from the landmark vertices
-    and, last, from the kinematic joints. Only the vertices that some row uses are skinned.
+    Rows of the body's own regressors come first; joints they lack are taken from the landmark
+    vertices and, last, from the kinematic joints. Only the vertices that some row uses are skinned.
     """
 
     vertex_rows: Tensor

@@ -1,7 +1,8 @@
 """The SMPL-format body layer: shape and pose in, vertices and joints out.
 
-This is the only module that knows smplx. Its skinning functions are used; its module, whose variables
-live inside and fix the batch size, is not, but `Body.to_smplx` hands it over for those who want it.
+This is the only module that knows smplx. Its skinning functions are used; its module, whose
+variables live inside and fix the batch size, is not, but `Body.to_smplx` hands it over for those
+who want it.
 """
 
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 from meshreg.body.assets import BodyData, load_body_data
 
 NUM_JOINTS = 24
-# smplx picks these vertices as joints 24..44: face, feet, finger tips. Our own body puts its landmarks
-# into the same places, so one table serves every SMPL-format body.
+PER_VERTEX = ("v_template", "shapedirs", "weights")
+# smplx picks these vertices as joints 24..44: face, feet, finger tips. Our own body puts its
+# landmarks into the same places, so one table serves every SMPL-format body.
 LANDMARK_VERTICES = (
     (332, 6260, 2800, 4071, 583)
     + (3216, 3226, 3387, 6617, 6624, 6787)
@@ -34,7 +36,7 @@ class BodyOutput:
 
 
 class Body(nn.Module):
-    """An SMPL-format body: linear blend skinning over shape and pose blend shapes (Loper et al. 2015).
+    """An SMPL-format body (Loper et al. 2015): blend skinning over shape and pose blend shapes.
 
     The arrays are buffers, so `.to(device)` moves the body; nothing in it is trained.
     """
@@ -85,7 +87,7 @@ class Body(nn.Module):
         pose_rotmat: Float[Tensor, "B 24 3 3"],
         transl: Float[Tensor, "B 3"],
     ) -> BodyOutput:
-        """Pose the body; index 0 of `pose_rotmat` is the root (`global_orient`), turned about the pelvis."""
+        """Pose the body; `pose_rotmat[:, 0]` is `global_orient`, a turn about the pelvis."""
         vertices, joints = self.skin(betas, pose_rotmat, transl)
         joints = torch.cat([joints, vertices[:, self.landmarks]], 1)
         return BodyOutput(vertices=vertices, joints=joints)
@@ -122,12 +124,10 @@ class Body(nn.Module):
         part = Body.__new__(Body)
         nn.Module.__init__(part)
         part.data, part.num_betas = self.data, self.num_betas
-        for name, buffer in self.named_buffers():
-            if name in ("v_template", "shapedirs", "weights"):
-                buffer = buffer[vertex_indices]
-            elif name == "posedirs":
-                buffer = buffer.unflatten(1, (-1, 3))[:, vertex_indices].flatten(1)
-            part.register_buffer(name, buffer, persistent=False)
+        cut = {name: getattr(self, name)[vertex_indices] for name in PER_VERTEX}
+        cut["posedirs"] = self.posedirs.unflatten(1, (-1, 3))[:, vertex_indices].flatten(1)
+        for name, whole in self.named_buffers():
+            part.register_buffer(name, cut.get(name, whole), persistent=False)
         return part
 
     def to_smplx(self, **options: Any) -> nn.Module:
@@ -150,7 +150,7 @@ class Body(nn.Module):
 
 
 def load_body(name: str = "builtin", *, folder: Path | None = None, num_betas: int = 10) -> Body:
-    """A body by name: "builtin" (free, shipped), "smpl_neutral", "smpl_male", "smpl_female", or a file.
+    """A body by name: "builtin" (free, shipped), "smpl_neutral", "smpl_male", ..., or a file.
 
     Raises:
         MissingFileError: if a licensed file was asked for and is not in `folder` (body_models/).

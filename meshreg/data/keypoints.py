@@ -122,6 +122,6 @@ def _check(table: np.ndarray, size: tuple[int, int], path: Path) -> None:
         joint = int(outside.argmax())
         x, y = table[joint, :2]
         raise InputError(
-            f"{path} puts joint {joint} at ({x:.0f}, {y:.0f}), outside the {width}x{height} picture: "
-            "give keypoints of this picture, or confidence 0 to joints that are not in it."
+            f"{path} puts joint {joint} at ({x:.0f}, {y:.0f}), outside the {width}x{height} "
+            "picture: give keypoints of this picture, or confidence 0 to joints that are not in it."
         )

@@ -28,8 +28,8 @@ class Motion:
 def load_motion(path: Path) -> Motion:
     """Read an array file of retargeted motion.
 
-    Expects `poses` (N,24,3), `trans` (N,3), `offsets` (clips+1), `names`, `subject`, `category`, `fps`
-    and `licence`.
+    Expects `poses` (N,24,3), `trans` (N,3), `offsets` (clips+1), `names`, `subject`, `category`,
+    `fps` and `licence`.
 
     Raises:
         MissingFileError: if the file is not there.

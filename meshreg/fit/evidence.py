@@ -41,7 +41,7 @@ class MaskTarget:
 
 
 def mask_target(labels: np.ndarray, camera: Camera, longest_px: int) -> MaskTarget:
-    """Crop a label map (H, W) to its person with a margin and shrink the longer side to `longest_px`."""
+    """Crop a label map (H, W) to its person and shrink the longer side to `longest_px`."""
     person = (labels > 0) & (labels != UNKNOWN_LABEL)
     rows, columns = np.nonzero(person.any(1))[0], np.nonzero(person.any(0))[0]
     margin = int(MARGIN * max(np.ptp(rows), np.ptp(columns))) + 1

@@ -1,7 +1,7 @@
 """Starting points for a fit: poses from a bank, turned every way, compared with the keypoints.
 
-Exemplar search in the spirit of Chen and Ramanan (2017). For a given camera the best translation of a
-candidate is linear in its points, so a hundred thousand candidates cost a fraction of a second.
+Exemplar search in the spirit of Chen and Ramanan (2017). For a given camera the best translation of
+a candidate is linear in its points, so a hundred thousand candidates cost a fraction of a second.
 """
 
 import math
@@ -82,10 +82,10 @@ def _camera_turns() -> Float[Tensor, "R 3 3"]:
 
 
 def _translation_solver(target: Target2D) -> Float[Tensor, "3 M"]:
-    """The matrix that gives the least-squares translation from residuals of the projection equations.
+    """The matrix that gives the least-squares translation from the projection equations' residuals.
 
-    x + t_x = u (z + t_z) with u the normalised image coordinate is linear in t, and its matrix depends
-    on the picture alone.
+    x + t_x = u (z + t_z) with u the normalised image coordinate is linear in t, and its matrix
+    depends on the picture alone.
     """
     rows, weight = _projection_rows(target)
     return torch.linalg.pinv(rows * weight[:, None]) * weight

@@ -1,4 +1,4 @@
-"""Staged minimisation: a list of energies, a few steps of Adam, the same for every candidate at once."""
+"""Staged minimisation: energies and a few steps of Adam, for every candidate at once."""
 
 import math
 from collections.abc import Callable, Mapping

@@ -1,7 +1,19 @@
 """Losses on joints: reprojection in 2D, distances in 3D, both weighted by confidence."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
+
+# How far annotators disagree about a joint, relative to the average joint: rounded from the
+# constants of COCO's keypoint metric. Hips lie deep under cloth, faces are sharp.
+SPREAD = {"nose": 0.5, "eye": 0.5, "ear": 0.6, "hip": 1.5, "pelvis": 1.5, "spine": 1.5}
+
+
+def joint_spread(joint_names: tuple[str, ...]) -> Float[Tensor, " J"]:
+    """Noise of each joint relative to an average one, found by the last word of its name."""
+    words = [name.split("_") for name in joint_names]
+    factors = [next((SPREAD[w] for w in parts if w in SPREAD), 1.0) for parts in words]
+    return torch.tensor(factors)
 
 
 def robust_reprojection(
@@ -9,10 +21,10 @@ def robust_reprojection(
     target_px: Float[Tensor, "J 2"],
     confidence: Float[Tensor, " J"],
     *,
-    sigma_px: float,
+    sigma_px: float | Float[Tensor, " J"],
     reach: float = 4.0,
 ) -> Float[Tensor, "*batch"]:
-    """Negative log likelihood of keypoints under heavy-tailed noise, summed over the joints, in nats.
+    """Negative log likelihood of keypoints under heavy-tailed noise: nats, summed over the joints.
 
     Half the squared error in units of `sigma_px` near zero; errors beyond `reach` sigmas saturate
     (Geman and McClure 1987), so that one wrong joint cannot bend the whole body.

@@ -47,7 +47,7 @@ class PosePrior(nn.Module):
         lower: Float[Tensor, "21 3"],
         upper: Float[Tensor, "21 3"],
     ) -> None:
-        """`whitening` maps a deviation from a mean to unit variance: L^-1 of the covariance L L^T."""
+        """`whitening` makes a deviation unit variance: L^-1 of the covariance L L^T."""
         super().__init__()
         log_volume = whitening.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         self.register_buffer("means", means)
@@ -57,7 +57,7 @@ class PosePrior(nn.Module):
         self.register_buffer("upper", upper)
 
     def forward(self, body_pose: Float[Tensor, "*batch J 3"]) -> Float[Tensor, "*batch"]:
-        """Negative log density per pose, in nats, up to a constant; joints after the 21st are ignored."""
+        """Negative log density per pose in nats; joints after the 21st are ignored."""
         x = body_pose[..., :NUM_PRIOR_JOINTS, :].flatten(-2)
         z = torch.einsum("kij,...kj->...ki", self.whitening, x[..., None, :] - self.means)
         half_log_2pi = 0.5 * math.log(2 * math.pi) * x.shape[-1]

@@ -1,7 +1,7 @@
 """Losses on rendered masks and body parts, which trust skin more than clothing.
 
-The idea of DSR (Dwivedi et al. 2021): bare skin must coincide with the body's surface, whereas cloth and
-hair only contain it. Rendered images come in as tensors; nothing is rendered here.
+The idea of DSR (Dwivedi et al. 2021): bare skin must coincide with the body's surface, whereas
+cloth and hair only contain it. Rendered images come in as tensors; nothing is rendered here.
 """
 
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def mask_mismatch(alpha: Float[Tensor, "B H W"], target: LabelTarget) -> Float[T
 
 
 def part_mismatch(parts: Float[Tensor, "B H W P"], target: LabelTarget) -> Float[Tensor, " B"]:
-    """Area of bare skin that another part of the body covers (or none), as a share of the person's area."""
+    """Area of bare skin under a wrong part of the body or none, as a share of the person's area."""
     named = target.part >= 0
     index = target.part.clamp_min(0).expand(parts.shape[:-1])
     right = parts.gather(-1, index[..., None])[..., 0]

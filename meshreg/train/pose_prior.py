@@ -54,7 +54,7 @@ def main(config: Config) -> None:
     poses = with_mirror(motion.poses[index])
     body_pose = poses[:, 1 : 1 + NUM_PRIOR_JOINTS].double()
 
-    # --- density, limits, bank ---------------------------------------------------------------------
+    # --- density, limits, bank --------------------------------------------------------------------
     x = body_pose.flatten(1)
     weights, means, covariances = fit_mixture(x, config, generator)
     identity = torch.eye(D, dtype=x.dtype)
@@ -87,7 +87,7 @@ def main(config: Config) -> None:
 
 
 def usable_frames(motion: Motion, held_out: tuple[int, ...]) -> Bool[Tensor, " N"]:
-    """Frames of allowed subjects without impossible joints (retargeting faults: feet turned round)."""
+    """Frames of allowed subjects without impossible joints, which are retargeting faults."""
     subject = torch.tensor(motion.subject)[motion.clip]
     allowed = torch.ones(len(subject), dtype=torch.bool)
     for number in held_out:
@@ -171,7 +171,7 @@ def joint_limits(body_pose: Float[Tensor, "N 21 3"]) -> tuple[Tensor, Tensor]:
 def build_bank(
     poses: Float[Tensor, "N 24 3"], body: Body, config: Config, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """The frame nearest to each cluster centre, clustered by joint positions with the heading removed."""
+    """The frames nearest to the centres of clusters of joint positions, heading taken out."""
     root = without_heading(roma.rotvec_to_rotmat(poses[:, 0]))
     pose_rotmat = roma.rotvec_to_rotmat(poses)
     pose_rotmat[:, 0] = root

@@ -1,0 +1,32 @@
+"""Writing files so that a reader never meets half of one."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from meshreg.errors import InputError
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; what was written there takes its place at the end.
+
+    If the block fails or is interrupted, the temporary file goes and `path` stays as it was.
+
+    Raises:
+        InputError: if the folder cannot be made or written to.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path} ({error.strerror}): choose a folder that you may write to."
+        ) from error
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

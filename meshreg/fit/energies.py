@@ -1,0 +1,107 @@
+"""The energies of the fit: what makes one candidate body better than another, in nats."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from meshreg.body.keypoints import BodyKeypoints
+from meshreg.body.skeleton import SKELETONS
+from meshreg.body.smpl import Body
+from meshreg.fit.evidence import MaskTarget, Target2D
+from meshreg.fit.variables import BodyVariables
+from meshreg.geometry.cameras import project
+from meshreg.losses.keypoints import joint_spread, robust_reprojection
+from meshreg.losses.priors import NUM_PRIOR_JOINTS, PosePrior, shape_prior
+from meshreg.losses.semantic import mask_mismatch, outside_distance, part_mismatch, soft_parts
+from meshreg.render.rasterizer import Rasterizer
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Every number of the fit. Energies are negative log likelihoods in nats."""
+
+    candidates: int = 96  # starting poses
+    finalists: int = 12  # different bodies that meet the mask
+    coarse_px: int = 128  # longer side of the mask that chooses between the finalists
+    fine_px: int = 224  # longer side of the mask for the final adjustment
+    coarse_sigma: float = 0.03  # keypoint noise in shares of the person's size, first stage
+    sigma: float = 0.01  # the same while choosing
+    fine_sigma: float = 0.006  # the same at the end
+    pose_weight: float = 0.3  # below one: mocap does not hold every pose
+    fine_pose_weight: float = 0.15
+    limit_weight: float = 50.0  # per rad^2 beyond the range seen in mocap
+    hand_weight: float = 10.0  # per rad^2; SMPL's two hand joints are not in mocap
+    mask_weight: float = 600.0  # if all of the person's area were wrong
+    part_weight: float = 600.0  # if all of it were skin under the wrong part
+    outside_weight: float = 2000.0  # if the mean vertex were one person's size outside the mask
+    steps: tuple[int, int, int, int, int] = (30, 80, 80, 50, 150)
+
+    @property
+    def total_steps(self) -> int:
+        return sum(self.steps)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """The 2D target and the body points that must meet it."""
+
+    target: Target2D
+    points: BodyKeypoints
+
+    @property
+    def spread(self) -> Float[Tensor, " J"]:
+        return joint_spread(self.points.skeleton.joints)
+
+
+class Energies:
+    """The terms of one candidate batch; settings, body, prior and rasteriser are its parts."""
+
+    def __init__(
+        self, *, body: Body, prior: PosePrior, rasterizer: Rasterizer, settings: FitSettings
+    ) -> None:
+        self.body, self.prior, self.rasterizer, self.settings = body, prior, rasterizer, settings
+        self.parts = soft_parts(body.weights, SKELETONS["smpl24"].joints)
+
+    def of_keypoints(
+        self, v: BodyVariables, problem: Problem, sigma: float, pose_weight: float
+    ) -> dict[str, Float[Tensor, " B"]]:
+        s, target = self.settings, problem.target
+        points, _ = problem.points(v.betas, v.pose_rotmat(), v.transl(self.body))
+        hands = v.body_pose[:, NUM_PRIOR_JOINTS:].square().sum((-1, -2))
+        return {
+            "keypoints": robust_reprojection(
+                project(points, target.K.expand(len(points), 3, 3)),
+                target.points_px,
+                target.confidence,
+                sigma_px=sigma * target.scale_px * problem.spread,
+            ),
+            "pose": pose_weight * self.prior(v.body_pose),
+            "limits": s.limit_weight * self.prior.beyond_limits(v.body_pose),
+            "hands": s.hand_weight * hands,
+            "shape": shape_prior(v.betas),
+        }
+
+    def of_picture(
+        self,
+        v: BodyVariables,
+        problem: Problem,
+        mask: MaskTarget | None,
+        sigma: float,
+        pose_weight: float,
+    ) -> dict[str, Float[Tensor, " B"]]:
+        s = self.settings
+        terms = self.of_keypoints(v, problem, sigma, pose_weight)
+        if mask is None:
+            return terms
+        vertices, _ = self.body.skin(v.betas, v.pose_rotmat(), v.transl(self.body))
+        K = mask.camera.K.expand(len(vertices), 3, 3)
+        image = self.rasterizer.edge_semantic(
+            vertices, self.body.faces, K, mask.camera.size, self.parts[None]
+        )
+        outside = outside_distance(project(vertices, K), mask.target, scale_px=mask.scale_px)
+        return terms | {
+            "mask": s.mask_weight * mask_mismatch(image.alpha, mask.target),
+            "parts": s.part_weight * part_mismatch(image.classes, mask.target),
+            "outside": s.outside_weight * outside,
+        }
