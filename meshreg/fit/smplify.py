@@ -20,10 +20,11 @@ from meshreg.body.smpl import NUM_JOINTS, Body, load_body
 from meshreg.data.images import UNKNOWN_LABEL
 from meshreg.data.keypoints import Keypoints
 from meshreg.errors import InputError
-from meshreg.fit.energies import Energies, FitSettings, Problem
+from meshreg.fit.energies import Energies, Problem
 from meshreg.fit.evidence import MaskTarget, Target2D, mask_target
 from meshreg.fit.initialise import starting_points
 from meshreg.fit.optimize import Stage, minimise, total
+from meshreg.fit.settings import FitSettings
 from meshreg.fit.variables import BodyVariables
 from meshreg.geometry.cameras import Camera, project
 from meshreg.losses.priors import PoseBank, PosePrior, load_pose_prior

@@ -1,0 +1,102 @@
+"""The `meshreg` command: sub-commands over dataclasses of options.
+
+This module and the option classes import nothing heavy, so help is instant; each command imports
+what it needs when it runs.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from importlib import import_module
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser
+
+from meshreg import __version__
+from meshreg.cli.options import (
+    AddOptions,
+    BakeOptions,
+    DoctorOptions,
+    FitOptions,
+    ListOptions,
+    PosePriorOptions,
+)
+from meshreg.errors import InputError
+
+BAD_INPUT, INTERRUPTED = 2, 130
+# Words of the command -> (options, module that runs it, its function)
+COMMANDS: dict[tuple[str, ...], tuple[type, str, str]] = {
+    ("fit",): (FitOptions, "meshreg.cli.fit", "run_fit"),
+    ("models", "list"): (ListOptions, "meshreg.cli.models", "run_list"),
+    ("models", "add"): (AddOptions, "meshreg.cli.models", "run_add"),
+    ("models", "bake"): (BakeOptions, "meshreg.cli.models", "run_bake"),
+    ("prior", "pose"): (PosePriorOptions, "meshreg.cli.models", "run_pose_prior"),
+    ("doctor",): (DoctorOptions, "meshreg.cli.doctor", "run_doctor"),
+}
+GROUPS = {
+    "models": "Body models: list, add licensed files, bake the built-in body.",
+    "prior": "Learn priors from your own data.",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code.
+
+    0 is success, 2 bad input (one sentence on standard error), 130 an interruption.
+    """
+    try:
+        words, options = _parse(argv)
+        module, function = COMMANDS[words][1:]
+        return int(getattr(import_module(module), function)(options) or 0)
+    except (InputError, ArgumentError) as error:
+        sys.stderr.write(f"meshreg: error: {_one_line(str(error))}\n")
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        sys.stderr.write("meshreg: interrupted; files written so far are whole.\n")
+        return INTERRUPTED
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _parse(argv: Sequence[str] | None) -> tuple[tuple[str, ...], Any]:
+    """The words that choose the command, and its options as a dataclass."""
+    parser = _parser("meshreg", "From pictures of people to SMPL body meshes and 3D skeletons.")
+    parser.add_argument("--version", action="version", version=f"meshreg {__version__}")
+    top = parser.add_subcommands(dest="command", required=True)
+    groups: dict[str, Any] = {}
+    for words, (options, _, _) in COMMANDS.items():
+        place = top
+        if len(words) == 2:
+            place = groups.get(words[0]) or _add_group(top, words[0], groups)
+        summary = (options.__doc__ or "").strip().splitlines()[0]
+        place.add_subcommand(words[-1], _command_parser(words, options), help=summary)
+    namespace = parser.parse_args(list(argv) if argv is not None else None)
+    words = (namespace.command,)
+    chosen = namespace[words[0]]
+    if words not in COMMANDS:
+        words, chosen = (*words, chosen.command), chosen[chosen.command]
+    cls = COMMANDS[words][0]
+    chosen = _command_parser(words, cls).instantiate_classes(chosen)
+    return words, cls(**{field.name: chosen[field.name] for field in fields(cls)})
+
+
+def _parser(name: str, description: str) -> ArgumentParser:
+    return ArgumentParser(prog=name, description=description, exit_on_error=False)
+
+
+def _add_group(top: Any, name: str, groups: dict[str, Any]) -> Any:
+    parser = _parser(f"meshreg {name}", GROUPS[name])
+    top.add_subcommand(name, parser, help=GROUPS[name])  # before its own: levels go top down
+    groups[name] = parser.add_subcommands(dest="command", required=True)
+    return groups[name]
+
+
+def _command_parser(words: tuple[str, ...], options: type) -> ArgumentParser:
+    parser = _parser(
+        f"meshreg {' '.join(words)}", (options.__doc__ or "").split("Args:")[0].strip()
+    )
+    parser.add_argument("--config", action="config", help="YAML file with any of these options")
+    parser.add_class_arguments(options, as_group=False, as_positional=True)
+    return parser

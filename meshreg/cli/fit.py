@@ -1,0 +1,187 @@
+"""`meshreg fit`: picture and keypoints in; overlay, mesh and numbers out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from meshreg.cli.options import FitOptions
+from meshreg.errors import InputError
+from meshreg.files import written_whole
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from meshreg.body.smpl import Body
+    from meshreg.data.keypoints import Keypoints
+    from meshreg.export import FitRecord
+    from meshreg.fit.smplify import BodyFit, BodyFitter
+    from meshreg.geometry.cameras import Camera
+
+PANEL_PX = 640  # height of the panels of overlay.png
+
+
+def run_fit(options: FitOptions) -> None:
+    """Read, fit, write, report."""
+    from rich.console import Console
+
+    from meshreg.data.images import read_image, read_label_map
+    from meshreg.data.keypoints import read_keypoints
+
+    if options.keypoints is None:
+        raise InputError("give the person's 2D joints with --keypoints FILE.json (COCO, OpenPose).")
+    _check_writable(options.out)
+    image = read_image(options.image)
+    size = image.shape[0], image.shape[1]
+    keypoints = read_keypoints(
+        options.keypoints, size, image_name=options.image.name, person=options.person
+    )
+    labels = read_label_map(options.semantics, size) if options.semantics else None
+    camera = _camera(options, size)
+    console = Console(highlight=False)
+    fitter = _fitter(options)
+    fit = _fit_with_progress(fitter, keypoints, camera, labels, console)
+    record = _record(fit, fitter.body, keypoints, camera)
+    _write(options.out, image, keypoints, fit, fitter.body, record)
+    _report(console, options.out, fit, camera)
+
+
+def _check_writable(folder: Path) -> None:
+    """Fail before the work rather than after it."""
+    with written_whole(folder / "probe.txt"):
+        pass
+    (folder / "probe.txt").unlink()
+
+
+def _camera(options: FitOptions, size: tuple[int, int]) -> "Camera":
+    """The camera the user described, or the usual guess."""
+    from meshreg.data.camera_files import read_camera
+    from meshreg.geometry.cameras import camera_from_focal, camera_from_fov, guess_camera
+
+    ways = {"camera": options.camera, "focal": options.focal, "fov": options.fov}
+    given = [f"--{name}" for name, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)} contradict each other: give only one of them.")
+    if options.camera is not None:
+        return read_camera(options.camera, size)
+    if options.focal is not None:
+        return camera_from_focal(options.focal, size)
+    if options.fov is not None:
+        return camera_from_fov(options.fov, size, axis=options.fov_axis)
+    return guess_camera(size)
+
+
+def _fitter(options: FitOptions) -> "BodyFitter":
+    import torch
+
+    from meshreg.body.smpl import load_body
+    from meshreg.fit.smplify import BodyFitter
+    from meshreg.losses.priors import load_pose_prior
+    from meshreg.render.rasterizer import rasterizer
+
+    # Thousands of small operations: several threads would wait for each other longer than work.
+    torch.set_num_threads(1)
+    prior, bank = load_pose_prior()
+    return BodyFitter(
+        body=load_body(options.body),
+        prior=prior,
+        bank=bank,
+        rasterizer=rasterizer(),
+        settings=options.settings,
+    )
+
+
+def _fit_with_progress(
+    fitter: "BodyFitter",
+    keypoints: "Keypoints",
+    camera: "Camera",
+    labels: "np.ndarray | None",
+    console: object,
+) -> "BodyFit":
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    assert isinstance(console, Console)
+    steps = fitter.settings.steps
+    columns = TextColumn("fit"), TextColumn("{task.description:>7}"), BarColumn()
+    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+        total = fitter.settings.total_steps - (steps[3] if labels is None else 0)
+        task = progress.add_task("search", total=total)
+        return fitter(
+            keypoints,
+            camera,
+            labels,
+            on_step=lambda stage: progress.update(task, advance=1, description=stage),
+        )
+
+
+def _record(fit: "BodyFit", body: "Body", keypoints: "Keypoints", camera: "Camera") -> "FitRecord":
+    from meshreg.body.skeleton import SKELETONS
+    from meshreg.export import FitRecord
+
+    return FitRecord(
+        body=body.data.name,
+        topology_hash=body.topology_hash,
+        betas=fit.betas.numpy(),
+        body_pose=fit.body_pose.numpy(),
+        global_orient=fit.global_orient.numpy(),
+        transl=fit.transl.numpy(),
+        pose_rotmat=fit.pose_rotmat.numpy(),
+        vertices_cam=fit.vertices_cam.numpy(),
+        joints_cam=fit.joints_cam.numpy(),
+        joint_names=SKELETONS["smpl24"].joints,
+        K=camera.K.numpy(),
+        K_source=camera.source,
+        image_size=camera.size,
+        keypoint_names=SKELETONS[keypoints.skeleton].joints,
+        keypoints_px=keypoints.points_px,
+        keypoints_confidence=keypoints.confidence,
+        reprojection_px=fit.reprojection_px.numpy(),
+        silhouette_iou=fit.silhouette_iou,
+    )
+
+
+def _write(
+    folder: Path,
+    image: "np.ndarray",
+    keypoints: "Keypoints",
+    fit: "BodyFit",
+    body: "Body",
+    record: "FitRecord",
+) -> None:
+    from meshreg.export import save_glb, save_image, save_npz
+
+    save_npz(folder / "result.npz", record)
+    data = body.data
+    uv, uv_faces = (data.uv, data.uv_faces) if len(data.uv) else (None, None)
+    save_glb(folder / "person.glb", record.vertices_cam, data.faces, uv=uv, uv_faces=uv_faces)
+    save_image(folder / "overlay.png", overlay_sheet(image, keypoints, fit, body, record.K))
+
+
+def overlay_sheet(
+    image: "np.ndarray", keypoints: "Keypoints", fit: "BodyFit", body: "Body", K: "np.ndarray"
+) -> "np.ndarray":
+    """Photo with keypoints, photo with body, body from the side."""
+    import torch
+
+    from meshreg.body.skeleton import SKELETONS
+    from meshreg.render.annotate import contact_sheet, draw_keypoints
+    from meshreg.render.overlay import draw_overlay, draw_view
+
+    bones = SKELETONS[keypoints.skeleton].bones
+    photo = draw_keypoints(image, keypoints.points_px, keypoints.confidence, bones)
+    overlay = draw_overlay(image, fit.vertices_cam, body.faces, torch.from_numpy(K))
+    side = draw_view(fit.vertices_cam, body.faces, (PANEL_PX, PANEL_PX * 3 // 4), azimuth_deg=90.0)
+    titles = ("photo and keypoints", "fitted body", "from the side")
+    return contact_sheet([photo, overlay, side], titles=titles, height=PANEL_PX)
+
+
+def _report(console: object, folder: Path, fit: "BodyFit", camera: "Camera") -> None:
+    from rich.console import Console
+
+    assert isinstance(console, Console)
+    focal = ", ".join(f"{float(camera.K[i, i]):.0f}" for i in (0, 1))
+    console.print(f"camera: focal length {focal} px; {camera.source}")
+    console.print(f"reprojection error: {fit.error_px:.1f} px")
+    if fit.silhouette_iou == fit.silhouette_iou:  # NaN without a mask
+        console.print(f"silhouette IoU: {fit.silhouette_iou:.3f}")
+    names = "overlay.png, person.glb, result.npz"
+    console.print(f"wrote {names} to {folder}", soft_wrap=True)

@@ -1,0 +1,107 @@
+"""What each command can be told; field docstrings become the help texts."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from meshreg.fit.settings import FitSettings
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Fit a body to one person in a picture.
+
+    Args:
+        image: The picture, PNG or JPEG.
+        keypoints: 2D joints of the person: COCO or OpenPose JSON.
+        semantics: Label map of the picture: CIHP ids 0..19, 255 unknown; or a black and white mask.
+        camera: JSON with K, or with fx, fy, cx, cy, in pixels.
+        focal: Focal length in pixels.
+        fov: Field of view in degrees.
+        fov_axis: What the field of view spans.
+        body: "builtin", "smpl_neutral", "smpl_male", "smpl_female", or the path of a body file.
+        person: Which person of the keypoint file, from 0; default the largest.
+        out: Folder for overlay.png, person.glb and result.npz.
+        settings: Numbers of the optimisation.
+    """
+
+    image: Path
+    keypoints: Path | None = None
+    semantics: Path | None = None
+    camera: Path | None = None
+    focal: float | None = None
+    fov: float | None = None
+    fov_axis: Literal["x", "y", "diagonal"] = "x"
+    body: str = "builtin"
+    person: int | None = None
+    out: Path = Path("meshreg_out")
+    settings: FitSettings = field(default_factory=FitSettings)
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    """List the body models that are there.
+
+    Args:
+        folder: Where licensed models are kept.
+    """
+
+    folder: Path = Path("body_models")
+
+
+@dataclass(frozen=True)
+class AddOptions:
+    """Add licensed SMPL files: a file, a folder or a zip, recognised by content.
+
+    Args:
+        path: What you downloaded.
+        folder: Where to put the converted models.
+        gender: Needed when neither the file nor its name says.
+        overwrite: Replace a model of the same gender.
+    """
+
+    path: Path
+    folder: Path = Path("body_models")
+    gender: Literal["neutral", "male", "female"] | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class BakeOptions:
+    """Bake the built-in body again from its CC0 sources (needs the extra `bake`).
+
+    Args:
+        out: Where to write the body file.
+        seed: Of the random people and poses that the body is fitted to.
+    """
+
+    out: Path = Path("builtin.npz")
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PosePriorOptions:
+    """Learn the pose prior from motion capture.
+
+    Args:
+        motion: `.npz` of SMPL poses with subjects and categories.
+        out: Where to write the prior.
+        held_out: Subjects to leave out, for evaluation.
+        seed: Of the sampling and the clustering.
+    """
+
+    motion: Path
+    out: Path = Path("pose_prior.safetensors")
+    held_out: list[int] = field(default_factory=lambda: [0, 5, 14, 86])
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DoctorOptions:
+    """Check the installation and say what is missing.
+
+    Args:
+        folder: Where licensed models are kept.
+    """
+
+    folder: Path = Path("body_models")
