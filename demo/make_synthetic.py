@@ -86,7 +86,7 @@ WALKER = Person(
     pose_deg={
         "left_hip": (-27, 0, 2),
         "left_knee": (8, 0, 0),
-        "left_ankle": (-2, 0, 0),
+        "left_ankle": (8, 0, 0),
         "right_hip": (16, 0, -2),
         "right_knee": (30, 0, 0),
         "right_ankle": (12, 0, 0),
@@ -127,8 +127,8 @@ REACHER = Person(
     betas=(1.4, 1.3, -0.9, -0.4, 0.6, -0.2, 0.5, -0.4, 0.3, 0.2),
     pose_deg={
         "left_hip": (-32, 0, 6),
-        "left_knee": (33, 0, 0),
-        "left_ankle": (-1, 0, 0),
+        "left_knee": (28, 0, 0),
+        "left_ankle": (4, 0, 0),
         "right_hip": (-14, 0, -6),
         "right_knee": (28, 0, 0),
         "right_ankle": (-14, 0, 0),
@@ -249,7 +249,7 @@ def hair(rest: Tensor, hairline: float) -> Tensor:
     """Metres inside the hairline; negative outside."""
     from_middle = rest - rest.new_tensor([0.0, 0.624, 0.03])
     upward = normalize(from_middle, dim=1) @ rest.new_tensor([0.0, 0.62, -0.78])
-    ear = _ellipse(from_middle[:, 1] + 0.015, from_middle[:, 2] + 0.005, 0.026, 0.034)
+    ear = _ellipse(rest[:, 2] - 0.014, (rest[:, 1] - 0.6).clamp(min=0), 0.026, 0.034)
     beside_ear = torch.where(rest[:, 0].abs() > 0.066, ear, 1.0)
     inside = torch.minimum((upward - hairline) * 0.11, rest[:, 1] - 0.52)
     return torch.minimum(inside, beside_ear)
@@ -260,7 +260,10 @@ def face_colors(rest: Tensor, outfit: Outfit) -> Tensor:
     x, y, front = rest[:, 0].abs(), rest[:, 1], rest[:, 2] > 0.1
     skin = rest.new_tensor(outfit.skin) / 255
     features = [
-        (_ellipse(rest[:, 0], y - 0.5415, 0.026, 0.0095), skin * skin.new_tensor([0.9, 0.72, 0.72])),
+        (
+            _ellipse(rest[:, 0], y - 0.5415, 0.026, 0.0095),
+            skin * skin.new_tensor([0.9, 0.72, 0.72]),
+        ),
         (_ellipse(x - 0.031, y - 0.6155, 0.0125, 0.006), skin.new_tensor([0.86, 0.84, 0.82])),
         (_ellipse(x - 0.031, y - 0.6155, 0.0055, 0.006), skin.new_tensor([0.2, 0.14, 0.1])),
         (_ellipse(x - 0.031, y - 0.634, 0.02, 0.004), skin.new_tensor(outfit.hair) / 255),
