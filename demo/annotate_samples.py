@@ -21,6 +21,7 @@ SIZE = (512, 512)  # height, width of both photographs
 
 # Ids of the CIHP/Graphonomy taxonomy that occur in the two photographs.
 BACKGROUND, HAIR, GLOVE, UPPER_CLOTHES, COAT, PANTS, NECK, FACE = 0, 2, 3, 5, 7, 9, 10, 13
+UNKNOWN = 255  # something stands in front, so nobody can say whether the person is there
 
 # COCO's seventeen joints in COCO's order; "left" is the person's left.
 JOINTS = [
@@ -79,6 +80,12 @@ ASTRONAUT = Annotation(
         # The helmet hides the left forearm so far that its elbow would be a guess.
     },
     regions=(
+        (  # helmet in front of the left arm
+            UNKNOWN,
+            "283,511 278,494 276,480 279,452 288,420 296,405 309,386 322,374 337,363 351,355 "
+            "364,350 385,345 405,344 425,347 445,354 462,364 477,378 488,396 495,420 497,445 "
+            "500,470 508,485 511,511",
+        ),
         (  # pressure suit with its neck ring; straps, badges and valve belong to it
             COAT,
             "105,211 112,205 113,200 115,195 113,190 114,186 120,185 124,176 129,169 136,162 "
@@ -131,6 +138,9 @@ CAMERA = Annotation(
         "right_hip": (52, 416, HIDDEN),  # the long coat leaves some 20 px of doubt
     },
     regions=(
+        # video camera, and the tripod's pole where the arms may be behind it
+        (UNKNOWN, "258,140 325,138 326,155 318,165 318,186 276,187 262,180 255,172"),
+        (UNKNOWN, "287,187 298,187 298,320 286,320"),
         (
             COAT,
             "146,111 152,106 162,106 185,150 236,197 241,220 248,247 262,229 270,236 287,244 "

@@ -16,7 +16,8 @@ LAYERS = [
     {"evaluate"},
     {"train", "fit"},
     {"predictor"},
-    {"cli", "__init__", "__main__"},
+    {"cli", "__init__"},
+    {"__main__"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 FILES = sorted(ROOT.rglob("*.py"))

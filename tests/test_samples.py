@@ -14,6 +14,7 @@ SAMPLES = DEMO / "samples"
 SCRIPT = DEMO / "annotate_samples.py"
 NAMES = ["astronaut", "camera"]
 HAIR, GLOVE, UPPER_CLOTHES, COAT, PANTS, NECK, FACE = 2, 3, 5, 7, 9, 10, 13
+UNKNOWN = 255
 LEFT_EYE, RIGHT_EYE, LEFT_SHOULDER, RIGHT_SHOULDER = 1, 2, 5, 6  # places in COCO's list
 
 
@@ -37,7 +38,9 @@ def read_joints(name: str) -> np.ndarray:  # (17, 3): x, y, visibility
 
 def pixels_to_person(mask: np.ndarray, joints: np.ndarray) -> np.ndarray:  # (marked joints,)
     """Distance of every marked joint to the nearest pixel that belongs to the person."""
-    distance = cv2.distanceTransform((mask == 0).astype(np.uint8), cv2.DIST_L2, 5)
+    distance = cv2.distanceTransform(
+        ((mask == 0) | (mask == UNKNOWN)).astype(np.uint8), cv2.DIST_L2, 5
+    )
     columns, rows = joints[joints[:, 2] > 0, :2].round().astype(int).T
     return distance[rows, columns]
 
@@ -47,7 +50,7 @@ def test_picture_and_mask_have_one_size(name: str) -> None:
     photo, mask = read_photo(name), read_mask(name)
     assert photo.shape[:2] == mask.shape == (512, 512)
     assert mask.dtype == np.uint8
-    assert mask.max() <= 19
+    assert set(np.unique(mask)) <= {*range(20), UNKNOWN}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -92,7 +95,7 @@ def test_left_is_the_persons_left() -> None:
                 (225, 184): NECK,
                 (220, 215): UPPER_CLOTHES,
                 (170, 385): COAT,
-                (400, 450): 0,  # helmet
+                (400, 450): UNKNOWN,  # helmet
                 (30, 200): 0,  # flag
             },
         ),
@@ -107,8 +110,9 @@ def test_left_is_the_persons_left() -> None:
                 (205, 225): GLOVE,
                 (320, 205): GLOVE,
                 (110, 490): PANTS,
-                (300, 160): 0,  # video camera
-                (292, 270): 0,  # tripod
+                (300, 160): UNKNOWN,  # video camera
+                (292, 270): UNKNOWN,  # tripod
+                (450, 60): 0,  # sky
             },
         ),
     ],

@@ -14,6 +14,8 @@ MIDPOINTS = {
     "mid_hip": ("left_hip", "right_hip"),
 }
 
+REACH = 0.15  # metres from the pivot at which a keypoint fully shows a rotation
+
 
 class BodyKeypoints(nn.Module):
     """Keypoints of a named set on a posed body.
@@ -44,10 +46,20 @@ class BodyKeypoints(nn.Module):
         vertices, joints = self.part.skin(betas, pose_rotmat, transl)
         return self.vertex_rows @ vertices + self.joint_rows @ joints, joints
 
-    def of_vertices(self, vertices: Float[Tensor, "B V 3"], body: Body) -> Float[Tensor, "B J 3"]:
-        """The same keypoints of a whole mesh that is already posed (up to the kinematic joints)."""
-        rows, _ = _rows(body, self.skeleton)
-        return rows.to(vertices) @ vertices
+    def shows(self) -> Float[Tensor, "J 24"]:
+        """How well each keypoint tells each joint's rotation: 1 = it turns with it, at a reach.
+
+        A point within a few centimetres of a joint's pivot hardly moves when the joint turns.
+        """
+        turned = self.vertex_rows @ self.part.weights + self.joint_rows
+        for joint in range(NUM_JOINTS - 1, 0, -1):  # children come after their parents
+            turned[:, self.part.parents[joint]] += turned[:, joint]
+        points = self.vertex_rows @ self.part.v_template + self.joint_rows @ self._pivots()
+        reach = torch.cdist(points, self._pivots()) / REACH
+        return turned * reach.clamp_max(1.0)
+
+    def _pivots(self) -> Float[Tensor, "24 3"]:
+        return self.part.joints_template
 
 
 def _rows(body: Body, target: Skeleton) -> tuple[Tensor, Tensor]:

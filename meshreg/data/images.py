@@ -10,6 +10,7 @@ from meshreg.errors import InputError, MissingFileError
 NUM_LABELS = (
     20  # Graphonomy / CIHP: 0 background, 13 face, 14/15 arms, 16/17 legs, the rest clothing
 )
+PERSON_LABEL = 254  # some part of the person, nobody said which
 UNKNOWN_LABEL = 255  # something stands in front of the person, or nobody knows
 
 
@@ -40,7 +41,7 @@ def read_label_map(path: Path, size: tuple[int, int]) -> np.ndarray:
     """A map of CIHP label ids (H, W) uint8; a black and white mask becomes a plain person.
 
     Values 0..19 are ids, 255 means unknown. A mask of two values, 0 and 255 or 0 and 1, is a plain
-    silhouette: its person has the id of upper clothes, so that no skin is claimed.
+    silhouette: its person gets `PERSON_LABEL`.
 
     Raises:
         MissingFileError: if the file is not there.
@@ -55,16 +56,13 @@ def read_label_map(path: Path, size: tuple[int, int]) -> np.ndarray:
         )
     values = set(np.unique(labels).tolist())
     if values <= {0, 255} or values <= {0, 1}:
-        return np.where(labels > 0, np.uint8(PLAIN_PERSON), np.uint8(0))
+        return np.where(labels > 0, np.uint8(PERSON_LABEL), np.uint8(0))
     if beyond := sorted(v for v in values if v >= NUM_LABELS and v != UNKNOWN_LABEL):
         raise InputError(
             f"{path} holds the values {beyond[:5]}, which are no CIHP label ids (0..19, or 255 for "
             "unknown): convert the label map first."
         )
     return labels.astype(np.uint8)
-
-
-PLAIN_PERSON = 5  # upper clothes: covers the body, claims no skin
 
 
 def _single_channel(picture: Image.Image, path: Path) -> Image.Image:

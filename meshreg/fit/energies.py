@@ -13,7 +13,7 @@ from meshreg.fit.settings import FitSettings
 from meshreg.fit.variables import BodyVariables
 from meshreg.geometry.cameras import project
 from meshreg.losses.keypoints import joint_spread, robust_reprojection
-from meshreg.losses.priors import NUM_PRIOR_JOINTS, PosePrior, shape_prior
+from meshreg.losses.priors import PosePrior, shape_prior
 from meshreg.losses.semantic import mask_mismatch, outside_distance, part_mismatch, soft_parts
 from meshreg.render.rasterizer import Rasterizer
 
@@ -27,7 +27,14 @@ class Problem:
 
     @property
     def spread(self) -> Float[Tensor, " J"]:
+        """Noise of each keypoint relative to an average one."""
         return joint_spread(self.points.skeleton.joints)
+
+    @property
+    def unseen(self) -> Float[Tensor, " 23"]:
+        """For each joint but the root: 1 if no given keypoint turns with it, down to 0."""
+        shown = (self.target.confidence[:, None] * self.points.shows()).sum(0)
+        return (1 - shown[1:]).clamp(0, 1)
 
 
 class Energies:
@@ -44,7 +51,6 @@ class Energies:
     ) -> dict[str, Float[Tensor, " B"]]:
         s, target = self.settings, problem.target
         points, _ = problem.points(v.betas, v.pose_rotmat(), v.transl(self.body))
-        hands = v.body_pose[:, NUM_PRIOR_JOINTS:].square().sum((-1, -2))
         return {
             "keypoints": robust_reprojection(
                 project(points, target.K.expand(len(points), 3, 3)),
@@ -54,7 +60,7 @@ class Energies:
             ),
             "pose": pose_weight * self.prior(v.body_pose),
             "limits": s.limit_weight * self.prior.beyond_limits(v.body_pose),
-            "hands": s.hand_weight * hands,
+            "unseen": s.unseen_weight * self.prior.from_relaxed(v.body_pose, problem.unseen),
             "shape": shape_prior(v.betas),
         }
 

@@ -17,7 +17,7 @@ class FitSettings:
     pose_weight: float = 0.3  # below one: mocap does not hold every pose
     fine_pose_weight: float = 0.15
     limit_weight: float = 50.0  # per rad^2 beyond the range seen in mocap
-    hand_weight: float = 10.0  # per rad^2; SMPL's two hand joints are not in mocap
+    unseen_weight: float = 4.0  # per rad^2 off a relaxed pose, for rotations no keypoint shows
     mask_weight: float = 600.0  # if all of the person's area were wrong
     part_weight: float = 600.0  # if all of it were skin under the wrong part
     outside_weight: float = 2000.0  # if the mean vertex were one person's size outside the mask

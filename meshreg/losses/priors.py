@@ -37,6 +37,7 @@ class PosePrior(nn.Module):
     log_weights: Tensor
     lower: Tensor
     upper: Tensor
+    relaxed: Tensor
 
     def __init__(
         self,
@@ -46,11 +47,16 @@ class PosePrior(nn.Module):
         weights: Float[Tensor, " K"],
         lower: Float[Tensor, "21 3"],
         upper: Float[Tensor, "21 3"],
+        relaxed: Float[Tensor, "21 3"],
     ) -> None:
-        """`whitening` makes a deviation unit variance: L^-1 of the covariance L L^T."""
+        """Arrays of the density, of its limits, and of a pose for what nobody sees.
+
+        `whitening` makes a deviation unit variance: L^-1 of the covariance L L^T.
+        """
         super().__init__()
         log_volume = whitening.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         self.register_buffer("means", means)
+        self.register_buffer("relaxed", relaxed)
         self.register_buffer("whitening", whitening)
         self.register_buffer("log_weights", weights.log() + log_volume)
         self.register_buffer("lower", lower)
@@ -62,6 +68,14 @@ class PosePrior(nn.Module):
         z = torch.einsum("kij,...kj->...ki", self.whitening, x[..., None, :] - self.means)
         half_log_2pi = 0.5 * math.log(2 * math.pi) * x.shape[-1]
         return -torch.logsumexp(self.log_weights - 0.5 * z.square().sum(-1), -1) + half_log_2pi
+
+    def from_relaxed(
+        self, body_pose: Float[Tensor, "*batch J 3"], weight: Float[Tensor, " J"]
+    ) -> Float[Tensor, "*batch"]:
+        """Weighted squared distance from the relaxed pose, rad^2; relaxed hands do not turn."""
+        relaxed = torch.zeros_like(body_pose)
+        relaxed[..., :NUM_PRIOR_JOINTS, :] = self.relaxed
+        return (weight[:, None] * (body_pose - relaxed).square()).sum((-1, -2))
 
     def beyond_limits(self, body_pose: Float[Tensor, "*batch J 3"]) -> Float[Tensor, "*batch"]:
         """Sum over all angles of the squared excess over the range seen in mocap, rad^2."""
@@ -94,6 +108,7 @@ def load_pose_prior(path: Path = PRIOR_PATH) -> tuple[PosePrior, PoseBank]:
         weights=tensors["weights"],
         lower=tensors["lower"],
         upper=tensors["upper"],
+        relaxed=tensors["relaxed"],
     )
     bank = PoseBank(
         root_rotmat=tensors["bank.root_rotmat"],

@@ -21,8 +21,8 @@ PART_OF_LABEL = {
     17: "right_leg",
 }
 UNKNOWN = 255
-HAIR_LIKE = (1, 2, 4, 11)  # hat, hair, sunglasses, scarf: far from the body
-SHOE_LIKE = (3, 8, 18, 19)  # glove, sock, shoes: close to it
+CLOTH = (5, 6, 7, 9, 12)  # upper clothes, dress, coat, trousers, skirt: stand off the body
+HAIR_LIKE = (1, 2, 4, 11)  # hat, hair, sunglasses, scarf: more so
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,28 +40,24 @@ def label_target(
     person: Float[Tensor, "H W"],
     outside_px: Float[Tensor, "H W"],
     *,
-    cloth_weight: float = 0.5,
+    cloth_weight: float = 0.15,
     hair_weight: float = 0.1,
 ) -> LabelTarget:
     """Weights and parts of a CIHP label map; 255 marks pixels that say nothing.
 
     `person` is the share of each pixel that the person covers, which a label cannot say.
 
-    A body pixel on the background always counts fully; an uncovered pixel of cloth counts
-    `cloth_weight`, because loose clothing stands off the body, one of hair or a hat `hair_weight`.
+    A body pixel on the background always counts fully, and so does an uncovered pixel of skin, of
+    shoes and gloves, or of a silhouette without labels; one of loose clothing counts
+    `cloth_weight` and one of hair or a hat `hair_weight`, because they stand off the body.
     """
     weight = torch.ones_like(person)
-    skin_or_tight = torch.zeros_like(person, dtype=torch.bool)
+    weight[torch.isin(labels, labels.new_tensor(CLOTH))] = cloth_weight
+    weight[torch.isin(labels, labels.new_tensor(HAIR_LIKE))] = hair_weight
+    weight[labels == UNKNOWN] = 0.0
     part = torch.full_like(labels, -1)
     for label, name in PART_OF_LABEL.items():
         part[labels == label] = PARTS.index(name)
-        skin_or_tight |= labels == label
-    for label in SHOE_LIKE:
-        skin_or_tight |= labels == label
-    weight[(labels > 0) & ~skin_or_tight] = cloth_weight
-    for label in HAIR_LIKE:
-        weight[labels == label] = hair_weight
-    weight[labels == UNKNOWN] = 0.0
     return LabelTarget(person=person, weight=weight, part=part, outside_px=outside_px)
 
 

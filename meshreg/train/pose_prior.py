@@ -39,6 +39,7 @@ class Config:
     iterations: int = 60
     shrinkage: float = 0.02  # rad^2 added to every variance: 8 degrees of doubt
     bank_size: int = 1024
+    relaxed_categories: tuple[str, ...] = ("walking", "everyday")  # what unseen limbs do
     seed: int = 0
 
 
@@ -62,6 +63,7 @@ def main(config: Config) -> None:
         torch.linalg.cholesky(covariances), identity.expand_as(covariances), upper=False
     )
     lower, upper = joint_limits(body_pose)
+    relaxed = relaxed_pose(motion, index, config.relaxed_categories)
     bank = build_bank(poses, body, config, generator)
 
     recipe = {
@@ -74,6 +76,7 @@ def main(config: Config) -> None:
         "whitening": whitening,
         "lower": lower,
         "upper": upper,
+        "relaxed": relaxed,
         **bank,
     }
     save_file(
@@ -166,6 +169,16 @@ def joint_limits(body_pose: Float[Tensor, "N 21 3"]) -> tuple[Tensor, Tensor]:
     ordered = body_pose.sort(0).values
     cut, margin = len(ordered) // 1000, math.radians(3)
     return ordered[cut] - margin, ordered[-cut - 1] + margin
+
+
+def relaxed_pose(
+    motion: Motion, index: Tensor, categories: tuple[str, ...]
+) -> Float[Tensor, "21 3"]:
+    """The mean pose of the frames of these categories (of all frames if there are none)."""
+    kind = [motion.category[clip] for clip in motion.clip[index].tolist()]
+    chosen = index[torch.tensor([k in categories for k in kind], dtype=torch.bool)]
+    poses = with_mirror(motion.poses[chosen if len(chosen) else index])
+    return poses[:, 1 : 1 + NUM_PRIOR_JOINTS].mean(0)
 
 
 def build_bank(
