@@ -134,8 +134,8 @@ def hair(rest: Tensor, hairline: float) -> Tensor:
     """Metres inside the hairline; negative outside."""
     from_middle = rest - rest.new_tensor([0.0, 0.624, 0.03])
     upward = normalize(from_middle, dim=1) @ rest.new_tensor([0.0, 0.62, -0.78])
-    ear = _ellipse(rest[:, 2] - 0.014, (rest[:, 1] - 0.6).clamp(min=0), 0.026, 0.034)
-    beside_ear = torch.where(rest[:, 0].abs() > 0.066, ear, 1.0)
+    ear = _ellipse(rest[:, 2] - 0.041, rest[:, 1] - 0.594, 0.023, 0.034)
+    beside_ear = torch.where(rest[:, 0].abs() > 0.06, ear, 1.0)
     inside = torch.minimum((upward - hairline) * 0.11, rest[:, 1] - 0.52)
     return torch.minimum(inside, beside_ear)
 
