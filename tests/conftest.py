@@ -29,6 +29,7 @@ def fixed_seed() -> None:
     import torch
 
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # tiny operations: more threads would wait longer than they work
 
 
 @pytest.fixture(scope="session")

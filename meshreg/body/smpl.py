@@ -5,7 +5,9 @@ variables live inside and fix the batch size, is not, but `Body.to_smplx` hands 
 who want it.
 """
 
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +148,8 @@ class Body(nn.Module):
             weights=self.data.weights,
             kintree_table=torch.tensor([parents, list(range(NUM_JOINTS))]).numpy(),
         )
-        return smplx.SMPL("", data_struct=struct, num_betas=self.num_betas, **options)
+        with redirect_stdout(StringIO()):  # it prints a warning for fewer than 300 betas
+            return smplx.SMPL("", data_struct=struct, num_betas=self.num_betas, **options)
 
 
 def load_body(name: str = "builtin", *, folder: Path | None = None, num_betas: int = 10) -> Body:

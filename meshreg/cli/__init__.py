@@ -12,7 +12,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from meshreg import __version__
+import meshreg
 from meshreg.cli.options import (
     AddOptions,
     BakeOptions,
@@ -63,7 +63,7 @@ def _one_line(text: str) -> str:
 def _parse(argv: Sequence[str] | None) -> tuple[tuple[str, ...], Any]:
     """The words that choose the command, and its options as a dataclass."""
     parser = _parser("meshreg", "From pictures of people to SMPL body meshes and 3D skeletons.")
-    parser.add_argument("--version", action="version", version=f"meshreg {__version__}")
+    parser.add_argument("--version", action="version", version=f"meshreg {meshreg.__version__}")
     top = parser.add_subcommands(dest="command", required=True)
     groups: dict[str, Any] = {}
     for words, (options, _, _) in COMMANDS.items():
@@ -78,7 +78,7 @@ def _parse(argv: Sequence[str] | None) -> tuple[tuple[str, ...], Any]:
     if words not in COMMANDS:
         words, chosen = (*words, chosen.command), chosen[chosen.command]
     cls = COMMANDS[words][0]
-    chosen = _command_parser(words, cls).instantiate_classes(chosen)
+    chosen = _command_parser(words, cls).instantiate(chosen)
     return words, cls(**{field.name: chosen[field.name] for field in fields(cls)})
 
 

@@ -8,7 +8,8 @@ class FitSettings:
     """Every number of the fit. Energies are negative log likelihoods in nats."""
 
     candidates: int = 96  # starting poses
-    finalists: int = 12  # different bodies that meet the mask
+    finalists: int = 12  # different bodies that meet the coarse mask
+    last: int = 5  # of them that are adjusted to the end; the lowest energy wins
     coarse_px: int = 128  # longer side of the mask that chooses between the finalists
     fine_px: int = 224  # longer side of the mask for the final adjustment
     coarse_sigma: float = 0.03  # keypoint noise in shares of the person's size, first stage

@@ -94,14 +94,12 @@ class BodyFitter:
         masks = self._masks(labels, camera)
         variables = self._explain_keypoints(problem, on_step)
         if masks:
-            coarse, fine = masks
-            variables = self._choose_by_mask(variables, problem, coarse, on_step)
-            variables, terms = self._adjust(variables, problem, fine, on_step)
-        else:
-            variables, terms = self._adjust(
-                variables.select(torch.tensor([0])), problem, None, on_step
-            )
-        return self._result(variables, terms, problem, camera, labels)
+            variables = self._meet_mask(variables, problem, masks[0], on_step)
+        variables = variables.select(torch.arange(len(variables.betas))[: self.settings.last])
+        variables, terms = self._adjust(variables, problem, masks[1] if masks else None, on_step)
+        best = total(terms).argmin()[None]
+        terms = {name: value[best] for name, value in terms.items()}
+        return self._result(variables.select(best), terms, problem, camera, labels)
 
     def _problem(self, keypoints: Keypoints, camera: Camera) -> Problem:
         confidence = torch.from_numpy(keypoints.confidence)
@@ -155,14 +153,14 @@ class BodyFitter:
             )
         return variables.select(self._different(variables, total(terms), problem))
 
-    def _choose_by_mask(
+    def _meet_mask(
         self,
         variables: BodyVariables,
         problem: Problem,
         mask: MaskTarget,
         on_step: Callable[[str], None],
     ) -> BodyVariables:
-        """Let all finalists meet the coarse mask and keep the one with the lowest energy."""
+        """Let all finalists meet the coarse mask; those that still differ, best first."""
         s = self.settings
         variables, terms = minimise(
             variables,
@@ -170,7 +168,7 @@ class BodyFitter:
             Stage("mask", s.steps[3], speed=0.5),
             on_step=lambda: on_step("mask"),
         )
-        return variables.select(total(terms).argmin()[None])
+        return variables.select(self._different(variables, total(terms), problem))
 
     def _adjust(
         self,

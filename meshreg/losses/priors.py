@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import roma
 import torch
 from jaxtyping import Float
 from safetensors import safe_open
@@ -111,7 +112,8 @@ def load_pose_prior(path: Path = PRIOR_PATH) -> tuple[PosePrior, PoseBank]:
         relaxed=tensors["relaxed"],
     )
     bank = PoseBank(
-        root_rotmat=tensors["bank.root_rotmat"],
+        # Half precision leaves matrices that are rotations to three digits only.
+        root_rotmat=roma.special_procrustes(tensors["bank.root_rotmat"]),
         body_pose=tensors["bank.body_pose"],
         weight=tensors["bank.weight"],
     )
