@@ -31,8 +31,10 @@ class BodyKeypoints(nn.Module):
         vertex_rows, joint_rows = _rows(body, self.skeleton)
         used = vertex_rows.abs().sum(0).nonzero()[:, 0]
         self.part = body.restricted_to(used)
-        self.register_buffer("vertex_rows", vertex_rows[:, used], persistent=False)
-        self.register_buffer("joint_rows", joint_rows, persistent=False)
+        # Rows follow the body's device and precision, or they could not meet its vertices.
+        rows = vertex_rows[:, used].to(body.v_template)
+        self.register_buffer("vertex_rows", rows, persistent=False)
+        self.register_buffer("joint_rows", joint_rows.to(body.v_template), persistent=False)
 
     def forward(
         self,
@@ -43,11 +45,6 @@ class BodyKeypoints(nn.Module):
         """The keypoints, and the 24 kinematic joints that came with them."""
         vertices, joints = self.part.skin(betas, pose_rotmat, transl)
         return self.vertex_rows @ vertices + self.joint_rows @ joints, joints
-
-    def of_vertices(self, vertices: Float[Tensor, "B V 3"], body: Body) -> Float[Tensor, "B J 3"]:
-        """The same keypoints of a whole mesh that is already posed (up to the kinematic joints)."""
-        rows, _ = _rows(body, self.skeleton)
-        return rows.to(vertices) @ vertices
 
 
 def _rows(body: Body, target: Skeleton) -> tuple[Tensor, Tensor]:
@@ -76,7 +73,10 @@ def _row(
     single = Skeleton(name="", joints=(name,), parents=(-1,))
     (place,), (found,) = map_joints(SKELETONS["smplx45"], single)
     if not found:
-        raise InputError(f"this body has no regressor for the joint {name} of {target.name}.")
+        raise InputError(
+            f"this body has no regressor for the joint {name} of {target.name}: use a joint set "
+            "that it has, such as coco17 or openpose25, or a body with rows for this one."
+        )
     if place < NUM_JOINTS:
         joints[place] = 1.0
     else:
