@@ -66,7 +66,7 @@ def _load(path: Path) -> Any:
         ) from error
 
 
-def _people(content: Any, path: Path, image_name: str) -> list[list[float]]:
+def _people(content: Any, path: Path, image_name: str) -> list[list[Any]]:
     """The flat keypoint lists of all people, whatever the file's layout."""
     people: list[Any]
     if isinstance(content, dict) and "people" in content:
@@ -108,7 +108,7 @@ def _of_picture(
     return entries
 
 
-def _table(values: list[float], path: Path) -> np.ndarray:
+def _table(values: list[Any], path: Path) -> np.ndarray:
     """A flat list x, y, confidence, ... as (J, 3)."""
     if len(values) % 3 or len(values) // 3 not in SETS:
         raise InputError(
@@ -119,7 +119,7 @@ def _table(values: list[float], path: Path) -> np.ndarray:
         table = np.array(values, np.float64).reshape(-1, 3)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
-            f"{path} has keypoints that are not numbers ({error}): give x, y, confidence."
+            f"{path} has keypoints that are not numbers: give x, y, confidence for every joint."
         ) from error
     confidence = table[:, 2]
     if np.isin(confidence, (0, 1, 2)).all():  # COCO's flags: 1 hidden but placed, 2 visible
