@@ -25,8 +25,9 @@ def _open(path: Path, what: str) -> Image.Image:
     if not path.is_file():
         raise MissingFileError(f"no {what} at {path}: check the path.")
     try:
-        picture = Image.open(path)
-        picture.load()
+        with path.open("rb") as file:
+            picture = Image.open(file)
+            picture.load()
     except _UNREADABLE as error:
         raise InputError(
             f"{path} cannot be read as a picture ({error}): give a PNG or JPEG file."

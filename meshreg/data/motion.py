@@ -53,7 +53,7 @@ def load_motion(path: Path) -> Motion:
     if not path.is_file():
         raise MissingFileError(f"no motion file at {path}: give the path of an .npz of SMPL poses.")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return _motion(dict(arrays), path)
     except _UNREADABLE as error:
         if isinstance(error, InputError):
