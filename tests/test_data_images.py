@@ -82,7 +82,7 @@ def test_grey_and_transparent_pictures_become_rgb(tmp_path: Path, rgb: np.ndarra
 
 
 def test_palette_pictures_with_transparency(tmp_path: Path) -> None:
-    picture = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), mode=None).convert("P")
+    picture = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8)).convert("P")
     picture.putpalette([10, 20, 30, 200, 100, 50] + [0] * 762)
     picture.save(tmp_path / "p.png", transparency=bytes([0, 255]))
     found = read_image(tmp_path / "p.png")

@@ -10,7 +10,7 @@ from torch import Tensor
 from meshreg.body.keypoints import BodyKeypoints
 from meshreg.body.smpl import Body, load_body
 from meshreg.fit.evidence import Target2D
-from meshreg.fit.initialise import SAME_POSE, starting_points
+from meshreg.fit.initialise import PITCHES_DEG, SAME_POSE, _camera_turns, starting_points
 from meshreg.geometry.cameras import camera_from_focal, project
 from meshreg.losses.priors import NUM_PRIOR_JOINTS, PoseBank, load_pose_prior
 
@@ -60,6 +60,13 @@ def seen(
     points_cam = points[0] - joints[0, 0] + pelvis
     target = Target2D(points_px=project(points_cam, K), confidence=torch.ones(len(points_cam)), K=K)
     return target, points_cam
+
+
+def test_a_positive_pitch_looks_down_on_the_person() -> None:
+    forward = _camera_turns()[:, 2]  # the camera's z axis in the world
+    slope = torch.tensor([-min(PITCHES_DEG), -max(PITCHES_DEG)]).deg2rad().sin()
+    torch.testing.assert_close(forward[:, 1].max(), slope[0])
+    torch.testing.assert_close(forward[:, 1].min(), slope[1])
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,14 @@ def reference(reference_fixtures: Path) -> dict[str, Any]:
 
 
 def test_mpjpe_by_hand() -> None:
-    target = torch.zeros(2, 3)
-    pred = torch.tensor([[3.0, 4.0, 0.0], [0.0, 0.0, 1.0]])
+    target = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    pred = torch.tensor([[3.0, 4.0, 0.0], [1.0, 0.0, 1.0]])
     assert mpjpe(pred, target) == 3.0
-    assert root_aligned_mpjpe(pred, target) == pytest.approx(26**0.5 / 2)
-    assert root_aligned_mpjpe(pred, target, root=1) == pytest.approx(26**0.5 / 2)
+    three = torch.tensor([[0.0, 0, 0], [1.0, 0, 0], [5.0, 0, 0]])
+    other = torch.tensor([[0.0, 0, 0], [2.0, 0, 0], [9.0, 0, 0]])
+    assert root_aligned_mpjpe(three, other) == pytest.approx((0 + 1 + 4) / 3)
+    assert root_aligned_mpjpe(three, other, root=1) == pytest.approx((1 + 0 + 3) / 3)
+    assert root_aligned_mpjpe(three, other, root=2) == pytest.approx((4 + 3 + 0) / 3)
 
 
 @pytest.mark.parametrize("batch", [(), (5,), (2, 3)])

@@ -133,7 +133,7 @@ def test_headings_are_taken_out_and_tilts_stay() -> None:
 
 def test_a_mixture_of_two_is_found_again(generator: torch.Generator) -> None:
     centres = torch.zeros(2, D, dtype=torch.float64)
-    centres[0, :3], centres[1, :3] = 1.0, -1.0
+    centres[0, :3], centres[1, :3] = 0.35, -0.35
     spread = torch.tensor([0.1, 0.3], dtype=torch.float64)
     kind = (torch.arange(900) % 3 == 0).long()  # a third belongs to the second
     x = centres[kind] + spread[kind, None] * torch.randn(900, D, dtype=torch.float64)
