@@ -26,13 +26,11 @@ def _open(path: Path, what: str) -> Image.Image:
         raise MissingFileError(f"no {what} at {path}: check the path.")
     try:
         with path.open("rb") as file:
-            picture = Image.open(file)
-            picture.load()
+            return ImageOps.exif_transpose(Image.open(file))  # a copy that holds its pixels
     except _UNREADABLE as error:
         raise InputError(
             f"{path} cannot be read as a picture ({error}): give a PNG or JPEG file."
         ) from error
-    return ImageOps.exif_transpose(picture)
 
 
 def read_image(path: Path) -> np.ndarray:

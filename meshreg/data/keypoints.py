@@ -101,9 +101,9 @@ def _of_picture(
         return [entry for entry in entries if entry.get("image_id") in wanted]
     if len(pictures) > 1:
         raise InputError(
-            f"{path} holds people of {len(pictures)} pictures and none is named "
-            f"{image_name or 'as the one at hand'}: cut out the entries of this picture, or list "
-            "its file name under 'images'."
+            f"{path} holds people of {len(pictures)} pictures and does not say who is in "
+            f"{image_name or 'this one'}: cut out the entries of this picture, or list its file "
+            "name under 'images'."
         )
     return entries
 
