@@ -15,10 +15,12 @@ def written_whole(path: Path) -> Iterator[Path]:
     If the block fails or is interrupted, the temporary file goes and `path` stays as it was.
 
     Raises:
-        InputError: if the folder cannot be made or written to.
+        InputError: if the folder cannot be made or written to, or `path` is itself a folder.
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
+        if path.is_dir():
+            raise InputError(f"cannot write {path}, which is a folder: give the name of a file.")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
     except OSError as error:

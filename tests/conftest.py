@@ -24,12 +24,19 @@ def modules_with_checked_shapes() -> list[str]:
 install_import_hook(modules_with_checked_shapes(), "beartype.beartype")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Tests make many tiny tensors; handing them to a second thread costs more than it gains."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed() -> None:
     import torch
 
     torch.manual_seed(0)
-    torch.set_num_threads(1)  # tiny operations: more threads would wait longer than they work
 
 
 @pytest.fixture(scope="session")

@@ -33,8 +33,10 @@ class BodyKeypoints(nn.Module):
         vertex_rows, joint_rows = _rows(body, self.skeleton)
         used = vertex_rows.abs().sum(0).nonzero()[:, 0]
         self.part = body.restricted_to(used)
-        self.register_buffer("vertex_rows", vertex_rows[:, used], persistent=False)
-        self.register_buffer("joint_rows", joint_rows, persistent=False)
+        # Rows follow the body's device and precision, or they could not meet its vertices.
+        rows = vertex_rows[:, used].to(body.v_template)
+        self.register_buffer("vertex_rows", rows, persistent=False)
+        self.register_buffer("joint_rows", joint_rows.to(body.v_template), persistent=False)
 
     def forward(
         self,
@@ -88,7 +90,10 @@ def _row(
     single = Skeleton(name="", joints=(name,), parents=(-1,))
     (place,), (found,) = map_joints(SKELETONS["smplx45"], single)
     if not found:
-        raise InputError(f"this body has no regressor for the joint {name} of {target.name}.")
+        raise InputError(
+            f"this body has no regressor for the joint {name} of {target.name}: use a joint set "
+            "that it has, such as coco17 or openpose25, or a body with rows for this one."
+        )
     if place < NUM_JOINTS:
         joints[place] = 1.0
     else:

@@ -7,24 +7,30 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from meshreg.errors import InputError, MissingFileError
 
-NUM_LABELS = (
-    20  # Graphonomy / CIHP: 0 background, 13 face, 14/15 arms, 16/17 legs, the rest clothing
-)
+# Graphonomy / CIHP: 0 background, 2 hair, 10 bare torso, 13 face, 14/15 arms, 16/17 legs; the rest
+# is clothing.
+NUM_LABELS = 20
 PERSON_LABEL = 254  # some part of the person, nobody said which
 UNKNOWN_LABEL = 255  # something stands in front of the person, or nobody knows
+_UNREADABLE = (
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+    OSError,
+    ValueError,
+    SyntaxError,
+)
 
 
 def _open(path: Path, what: str) -> Image.Image:
     if not path.is_file():
         raise MissingFileError(f"no {what} at {path}: check the path.")
     try:
-        picture = Image.open(path)
-        picture.load()
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        with path.open("rb") as file:
+            return ImageOps.exif_transpose(Image.open(file))  # a copy that holds its pixels
+    except _UNREADABLE as error:
         raise InputError(
             f"{path} cannot be read as a picture ({error}): give a PNG or JPEG file."
         ) from error
-    return picture
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -34,7 +40,13 @@ def read_image(path: Path) -> np.ndarray:
         MissingFileError: if the file is not there.
         InputError: if it is not a readable picture.
     """
-    return np.asarray(ImageOps.exif_transpose(_open(path, "picture")).convert("RGB"))
+    picture = _open(path, "picture")
+    if picture.mode.startswith("I"):  # 16 bits; Pillow would cut off at 255 and show white
+        high_byte = np.asarray(picture).clip(0, 2**16 - 1) >> 8
+        picture = Image.fromarray(high_byte.astype(np.uint8))
+    if "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    return np.array(picture.convert("RGB"))  # a copy, because Pillow's memory is read-only
 
 
 def read_label_map(path: Path, size: tuple[int, int]) -> np.ndarray:
@@ -48,7 +60,7 @@ def read_label_map(path: Path, size: tuple[int, int]) -> np.ndarray:
         InputError: if it is not one channel of ids, or not of the picture's `size` (height, width).
     """
     picture = _open(path, "label map")
-    labels = np.asarray(picture if picture.mode == "P" else _single_channel(picture, path))
+    labels = np.asarray(picture if _holds_ids(picture) else _single_channel(picture, path))
     if labels.shape != size:
         raise InputError(
             f"{path} is {labels.shape[1]}x{labels.shape[0]} pixels but the picture is "
@@ -63,6 +75,11 @@ def read_label_map(path: Path, size: tuple[int, int]) -> np.ndarray:
             "unknown): convert the label map first."
         )
     return labels.astype(np.uint8)
+
+
+def _holds_ids(picture: Image.Image) -> bool:
+    """Whether the stored numbers can be taken as they are: a palette's, or 16-bit integers."""
+    return picture.mode == "P" or picture.mode.startswith("I")
 
 
 def _single_channel(picture: Image.Image, path: Path) -> Image.Image:

@@ -11,7 +11,8 @@ import numpy as np
 from meshreg.errors import InputError, MissingFileError
 
 SETS = {17: "coco17", 25: "openpose25"}
-OUTSIDE_MARGIN = 0.02  # of the longer side: annotators click a little over the edge
+OUTSIDE_MARGIN = 0.02  # of the diagonal: annotators click a little over the edge
+SCORE_SLACK = 1.5  # the peak of a heatmap can lie a little above one; more is another scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,8 @@ def read_keypoints(
     Raises:
         MissingFileError: if the file is not there.
         InputError: if it holds no usable person, a wrong number of joints, values that are not
-            finite, joints outside the picture, or no confident joint.
+            finite, joints outside the picture, no confident joint, or several pictures of which
+            none has this `image_name`.
     """
     people = _people(_load(path), path, image_name)
     tables = [_table(values, path) for values in people]
@@ -49,7 +51,7 @@ def read_keypoints(
     return Keypoints(
         skeleton=SETS[len(table)],
         points_px=np.where(seen[:, None], table[:, :2], 0).astype(np.float32),
-        confidence=table[:, 2].astype(np.float32),
+        confidence=table[:, 2].clip(0, 1).astype(np.float32),
     )
 
 
@@ -57,25 +59,24 @@ def _load(path: Path) -> Any:
     if not path.is_file():
         raise MissingFileError(f"no keypoint file at {path}: check the path.")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} is not a JSON file ({error}).") from error
+        raise InputError(
+            f"{path} is not a JSON file ({error}): give keypoints of COCO or OpenPose."
+        ) from error
 
 
-def _people(content: Any, path: Path, image_name: str) -> list[list[float]]:
+def _people(content: Any, path: Path, image_name: str) -> list[list[Any]]:
     """The flat keypoint lists of all people, whatever the file's layout."""
-    people: list[Any] = []
+    people: list[Any]
     if isinstance(content, dict) and "people" in content:
-        people = [p.get("pose_keypoints_2d") for p in content["people"] if isinstance(p, dict)]
-    elif isinstance(content, dict) and "annotations" in content:
-        wanted = {i["id"] for i in content.get("images", []) if i.get("file_name") == image_name}
-        people = [
-            a.get("keypoints")
-            for a in content["annotations"]
-            if not wanted or a.get("image_id") in wanted
-        ]
-    elif isinstance(content, list):
-        people = [a.get("keypoints") for a in content if isinstance(a, dict)]
+        people = [entry.get("pose_keypoints_2d") for entry in _objects(content["people"])]
+    else:
+        images, entries = [], content
+        if isinstance(content, dict):
+            images, entries = _objects(content.get("images")), content.get("annotations")
+        mine = _of_picture(_objects(entries), images, image_name, path)
+        people = [entry.get("keypoints") for entry in mine]
     people = [p for p in people if isinstance(p, list) and p]
     if not people:
         raise InputError(
@@ -85,7 +86,29 @@ def _people(content: Any, path: Path, image_name: str) -> list[list[float]]:
     return people
 
 
-def _table(values: list[float], path: Path) -> np.ndarray:
+def _objects(entries: Any) -> list[dict[str, Any]]:
+    return [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
+
+
+def _of_picture(
+    entries: list[dict[str, Any]], images: list[dict[str, Any]], image_name: str, path: Path
+) -> list[dict[str, Any]]:
+    """The entries of the named picture; a file about one picture need not know its name."""
+    names = [(str(image.get("file_name")), image.get("id")) for image in images]
+    wanted = [number for name, number in names if image_name and Path(name).name == image_name]
+    pictures = {str(entry.get("image_id")) for entry in entries if entry.get("keypoints")}
+    if wanted:
+        return [entry for entry in entries if entry.get("image_id") in wanted]
+    if len(pictures) > 1:
+        raise InputError(
+            f"{path} holds people of {len(pictures)} pictures and does not say who is in "
+            f"{image_name or 'this one'}: cut out the entries of this picture, or list its file "
+            "name under 'images'."
+        )
+    return entries
+
+
+def _table(values: list[Any], path: Path) -> np.ndarray:
     """A flat list x, y, confidence, ... as (J, 3)."""
     if len(values) % 3 or len(values) // 3 not in SETS:
         raise InputError(
@@ -94,10 +117,13 @@ def _table(values: list[float], path: Path) -> np.ndarray:
         )
     try:
         table = np.array(values, np.float64).reshape(-1, 3)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path} has keypoints that are not numbers ({error}).") from error
-    if table[:, 2].max(initial=0) > 1:  # COCO's flags: 1 hidden but placed, 2 visible
-        table[:, 2] = table[:, 2] > 0
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"{path} has keypoints that are not numbers: give x, y, confidence for every joint."
+        ) from error
+    confidence = table[:, 2]
+    if np.isin(confidence, (0, 1, 2)).all():  # COCO's flags: 1 hidden but placed, 2 visible
+        table[:, 2] = confidence > 0
     return table
 
 
@@ -111,8 +137,11 @@ def _check(table: np.ndarray, size: tuple[int, int], path: Path) -> None:
     if not np.isfinite(table).all():
         raise InputError(f"{path} holds values that are not finite: remove them or set them to 0.")
     seen = table[:, 2] > 0
-    if (table[:, 2] < 0).any():
-        raise InputError(f"{path} holds negative confidences: expected numbers from 0 to 1.")
+    if (table[:, 2] < 0).any() or (table[:, 2] > SCORE_SLACK).any():
+        raise InputError(
+            f"{path} holds confidences from {table[:, 2].min():g} to {table[:, 2].max():g}: "
+            "expected numbers from 0 to 1, or COCO's flags 0, 1, 2."
+        )
     if not seen.any():
         raise InputError(f"{path} has no joint with a confidence above 0: nothing to fit to.")
     margin = OUTSIDE_MARGIN * math.hypot(height, width)

@@ -102,7 +102,8 @@ def _projection_rows(target: Target2D) -> tuple[Float[Tensor, "M 3"], Float[Tens
 
 def _normalised(target: Target2D) -> Float[Tensor, "J 2"]:
     ones = torch.ones_like(target.points_px[:, :1])
-    rays = torch.linalg.inv(target.K) @ torch.cat([target.points_px, ones], 1).T
+    seen_px = torch.where(target.confidence[:, None] > 0, target.points_px, 0.0)
+    rays = torch.linalg.inv(target.K) @ torch.cat([seen_px, ones], 1).T
     return rays.T[:, :2]
 
 

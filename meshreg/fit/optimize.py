@@ -52,7 +52,7 @@ def minimise(
     ]
     adam = torch.optim.Adam(groups, betas=(0.9, 0.98))
     decay = torch.optim.lr_scheduler.LambdaLR(
-        adam, lambda step: 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / stage.steps))
+        adam, lambda step: 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / max(stage.steps, 1)))
     )
     variables = replace(start, **moving)
     for _ in range(stage.steps):

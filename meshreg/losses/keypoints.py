@@ -29,6 +29,8 @@ def robust_reprojection(
     Half the squared error in units of `sigma_px` near zero; errors beyond `reach` sigmas saturate
     (Geman and McClure 1987), so that one wrong joint cannot bend the whole body.
     """
-    squared = (points_px - target_px).square().sum(-1) / sigma_px**2
+    # Whatever stands where nothing was seen must not leak, not even as 0 * NaN.
+    error_px = torch.where(confidence[:, None] > 0, points_px - target_px, 0.0)
+    squared = error_px.square().sum(-1) / sigma_px**2
     saturated = squared / (1 + squared / reach**2)
     return (0.5 * confidence * saturated).sum(-1)

@@ -8,13 +8,17 @@ from pathlib import Path
 import roma
 import torch
 from jaxtyping import Float
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from meshreg.errors import MissingFileError
+from meshreg.errors import InputError, MissingFileError
 
 NUM_PRIOR_JOINTS = 21  # SMPL's body joints 1..21; the two hands carry no pose in mocap
 PRIOR_PATH = Path(__file__).with_name("pose_prior.safetensors")
+_TENSORS = {"means", "whitening", "weights", "lower", "upper", "relaxed"} | {
+    f"bank.{name}" for name in ("root_rotmat", "body_pose", "weight")
+}
+_MAKE_ANOTHER = "reinstall meshreg, or learn one from your own motion with `meshreg prior pose`."
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,14 +99,9 @@ def load_pose_prior(path: Path = PRIOR_PATH) -> tuple[PosePrior, PoseBank]:
 
     Raises:
         MissingFileError: if the file is not there.
+        InputError: if it is damaged or holds something else.
     """
-    if not path.is_file():
-        raise MissingFileError(
-            f"no pose prior at {path}: reinstall meshreg, or learn one from your own motion with "
-            "`meshreg prior pose`."
-        )
-    with safe_open(path, framework="pt") as file:
-        tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+    tensors, _ = _read(path)
     prior = PosePrior(
         means=tensors["means"],
         whitening=tensors["whitening"],
@@ -121,6 +120,25 @@ def load_pose_prior(path: Path = PRIOR_PATH) -> tuple[PosePrior, PoseBank]:
 
 
 def pose_prior_recipe(path: Path = PRIOR_PATH) -> dict[str, str]:
-    """How the prior was made and whom to thank, as written into its file."""
-    with safe_open(path, framework="pt") as file:
-        return json.loads(file.metadata()["recipe"])
+    """How the prior was made and whom to thank, as written into its file.
+
+    Raises:
+        MissingFileError: if the file is not there.
+        InputError: if it is damaged or holds something else.
+    """
+    _, recipe = _read(path)
+    return recipe
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if not path.is_file():
+        raise MissingFileError(f"no pose prior at {path}: {_MAKE_ANOTHER}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            recipe = json.loads((file.metadata() or {}).get("recipe", "{}"))
+            tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} is damaged ({error}): {_MAKE_ANOTHER}") from error
+    if missing := sorted(_TENSORS - set(tensors)):
+        raise InputError(f"{path} is no pose prior, it lacks {', '.join(missing)}: {_MAKE_ANOTHER}")
+    return tensors, recipe

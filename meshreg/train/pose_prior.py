@@ -17,6 +17,8 @@ from torch import Tensor
 from meshreg.body.skeleton import SKELETONS
 from meshreg.body.smpl import Body, load_body
 from meshreg.data.motion import Motion, load_motion
+from meshreg.errors import InputError
+from meshreg.files import written_whole
 from meshreg.losses.priors import NUM_PRIOR_JOINTS
 
 D = NUM_PRIOR_JOINTS * 3
@@ -28,12 +30,7 @@ class Config:
 
     motion: Path  # `.npz` of SMPL poses with subjects and categories
     out: Path
-    held_out: tuple[int, ...] = (
-        0,
-        5,
-        14,
-        86,
-    )  # subjects never seen; 0 is "unknown", so it may hide one
+    held_out: tuple[int, ...] = (0, 5, 14, 86)  # never seen; 0 is "unknown", so it may hide one
     frames: int = 40_000  # drawn before mirroring
     components: int = 24
     iterations: int = 60
@@ -79,14 +76,12 @@ def main(config: Config) -> None:
         "relaxed": relaxed,
         **bank,
     }
-    save_file(
-        {
-            key: value.to(torch.float16 if value.ndim > 1 else torch.float32).contiguous()
-            for key, value in tensors.items()
-        },
-        config.out,
-        metadata={"recipe": json.dumps(recipe)},
-    )
+    tensors = {
+        key: value.to(torch.float16 if value.ndim > 1 else torch.float32).contiguous()
+        for key, value in tensors.items()
+    }
+    with written_whole(config.out) as temporary:
+        save_file(tensors, temporary, metadata={"recipe": json.dumps(recipe)})
 
 
 def usable_frames(motion: Motion, held_out: tuple[int, ...]) -> Bool[Tensor, " N"]:
@@ -107,7 +102,16 @@ def usable_frames(motion: Motion, held_out: tuple[int, ...]) -> Bool[Tensor, " N
 def balanced_sample(
     motion: Motion, usable: Bool[Tensor, " N"], count: int, generator: torch.Generator
 ) -> Tensor:
-    """Frame numbers, with the square root of each category's size as its weight."""
+    """Frame numbers, with the square root of each category's size as its weight.
+
+    Raises:
+        InputError: if no frame is usable.
+    """
+    if not usable.any():
+        raise InputError(
+            f"none of the {len(usable)} frames of motion is usable: give clips of subjects that "
+            "are not held out and whose joints bend as a body's can."
+        )
     kinds = sorted(set(motion.category))
     kind = torch.tensor([kinds.index(c) for c in motion.category])[motion.clip]
     size = torch.bincount(kind[usable], minlength=len(kinds)).clamp_min(1).double()
@@ -155,6 +159,7 @@ def k_means(
     x: Float[Tensor, "N C"], count: int, iterations: int, generator: torch.Generator
 ) -> tuple[Float[Tensor, "K C"], Tensor]:
     """Lloyd's algorithm from random frames; an empty cluster keeps its old centre."""
+    assert 0 < count <= len(x), (count, len(x))
     centres = x[torch.randperm(len(x), generator=generator)[:count]].clone()
     for _ in range(iterations):
         assignment = torch.cat([torch.cdist(part, centres).argmin(1) for part in x.split(8192)])
