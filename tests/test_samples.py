@@ -147,7 +147,8 @@ def test_script_writes_the_committed_annotations(tmp_path: Path) -> None:
     runpy.run_path(str(SCRIPT))["write_annotations"](tmp_path)
     assert len(list(tmp_path.iterdir())) == 2 * len(NAMES)
     for name in NAMES:
-        assert np.array_equal(read_mask(name, tmp_path), read_mask(name))
+        # OpenCV's versions differ in a few pixels on the outlines of filled polygons.
+        assert (read_mask(name, tmp_path) != read_mask(name)).mean() < 2e-3
         joints = f"{name}_keypoints.json"
         assert (tmp_path / joints).read_bytes() == (SAMPLES / joints).read_bytes()
 

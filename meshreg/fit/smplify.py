@@ -214,8 +214,9 @@ class BodyFitter:
             output = self.body(v.betas, pose_rotmat, transl)
             points, _ = problem.points(v.betas, pose_rotmat, transl)
             px = project(points, camera.K[None])[0]
-        distance = (px - problem.target.points_px).norm(dim=-1)
         weight = problem.target.confidence
+        distance = (px - problem.target.points_px).norm(dim=-1)
+        distance = torch.where(weight > 0, distance, 0)  # absent joints may hold anything
         return BodyFit(
             betas=v.betas[0],
             pose_rotmat=pose_rotmat[0],
