@@ -1,8 +1,8 @@
 """How accurate is the fit on undressed people with exact keypoints and silhouettes?
 
-Run: `python benchmarks/fit_synthetic.py MOTION.npz [--people 20] [--seed 0]`. The people take poses
-of CMU subjects 5, 14 and 86, which the shipped pose prior has never seen, with random shapes and
-cameras.
+Run: `python benchmarks/fit_synthetic.py MOTION.npz [--people 20] [--seed 0] [--noise 0.01]
+[--no-mask]`. The people take poses of CMU subjects 5, 14 and 86, which the shipped pose prior has
+never seen, with random shapes and cameras.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from meshreg.body.smpl import Body, load_body
 from meshreg.data.images import PERSON_LABEL
 from meshreg.data.keypoints import Keypoints
 from meshreg.data.motion import Motion, load_motion
+from meshreg.fit.settings import FitSettings
 from meshreg.fit.smplify import BodyFit, BodyFitter
 from meshreg.geometry.cameras import Camera, camera_from_fov, project
 from meshreg.losses.priors import load_pose_prior
@@ -115,16 +116,36 @@ def errors(fit: BodyFit, person: Person) -> dict[str, float]:
     }
 
 
-def main(motion_path: Path, count: int, seed: int) -> dict[str, list[float]]:
+def with_noise(person: Person, noise: float, generator: torch.Generator) -> Keypoints:
+    """The keypoints with Gaussian errors, in shares of the person's size."""
+    points = person.keypoints.points_px
+    spread = noise * float(np.linalg.norm(np.ptp(points, axis=0)))
+    errors_px = spread * torch.randn(points.shape, generator=generator).numpy()
+    return replace(person.keypoints, points_px=points + errors_px.astype(np.float32))
+
+
+def main(
+    motion_path: Path,
+    count: int,
+    seed: int,
+    *,
+    noise: float = 0.0,
+    mask: bool = True,
+    settings: FitSettings | None = None,
+) -> dict[str, list[float]]:
     """Fit everybody, print a line each and the medians."""
     torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(seed)
     body = load_body()
     prior, bank = load_pose_prior()
-    fitter = BodyFitter(body=body, prior=prior, bank=bank, rasterizer=rasterizer())
+    fitter = BodyFitter(
+        body=body, prior=prior, bank=bank, rasterizer=rasterizer(), settings=settings
+    )
     rows: dict[str, list[float]] = {}
     for number, person in enumerate(people(load_motion(motion_path), body, count, seed)):
         start = time.perf_counter()
-        fit = fitter(person.keypoints, person.camera, person.labels)
+        keypoints = with_noise(person, noise, generator)
+        fit = fitter(keypoints, person.camera, person.labels if mask else None)
         row = errors(fit, person) | {"s": time.perf_counter() - start}
         for name, value in row.items():
             rows.setdefault(name, []).append(value)
@@ -140,5 +161,13 @@ if __name__ == "__main__":
     parser.add_argument("motion", type=Path)
     parser.add_argument("--people", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--noise", type=float, default=0.0, help="keypoint error / person's size")
+    parser.add_argument("--no-mask", action="store_true", help="fit to the keypoints alone")
     arguments = parser.parse_args()
-    main(arguments.motion, arguments.people, arguments.seed)
+    main(
+        arguments.motion,
+        arguments.people,
+        arguments.seed,
+        noise=arguments.noise,
+        mask=not arguments.no_mask,
+    )

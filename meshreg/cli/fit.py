@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from meshreg.cli.options import FitOptions
 from meshreg.errors import InputError
-from meshreg.files import written_whole
+from meshreg.files import check_writable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,7 @@ def run_fit(options: FitOptions) -> None:
 
     if options.keypoints is None:
         raise InputError("give the person's 2D joints with --keypoints FILE.json (COCO, OpenPose).")
-    _check_writable(options.out)
+    check_writable(options.out)  # before the work rather than after it
     image = read_image(options.image)
     size = image.shape[0], image.shape[1]
     keypoints = read_keypoints(
@@ -42,13 +42,6 @@ def run_fit(options: FitOptions) -> None:
     record = _record(fit, fitter.body, keypoints, camera)
     _write(options.out, image, keypoints, fit, fitter.body, record)
     _report(console, options.out, fit, camera)
-
-
-def _check_writable(folder: Path) -> None:
-    """Fail before the work rather than after it."""
-    with written_whole(folder / "probe.txt"):
-        pass
-    (folder / "probe.txt").unlink()
 
 
 def _camera(options: FitOptions, size: tuple[int, int]) -> "Camera":
@@ -70,15 +63,11 @@ def _camera(options: FitOptions, size: tuple[int, int]) -> "Camera":
 
 
 def _fitter(options: FitOptions) -> "BodyFitter":
-    import torch
-
     from meshreg.body.smpl import load_body
     from meshreg.fit.smplify import BodyFitter
     from meshreg.losses.priors import load_pose_prior
     from meshreg.render.rasterizer import rasterizer
 
-    # Thousands of small operations: several threads would wait for each other longer than work.
-    torch.set_num_threads(1)
     prior, bank = load_pose_prior()
     return BodyFitter(
         body=load_body(options.body),

@@ -9,7 +9,7 @@ from meshreg.errors import InputError, MissingFileError
 from meshreg.geometry.cameras import Camera, intrinsics
 
 
-def read_camera(path: Path, size: tuple[int, int]) -> Camera:
+def read_camera(path: str | Path, size: tuple[int, int]) -> Camera:
     """A camera from `{"K": [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]}` or `{"fx", "fy", "cx", "cy"}`.
 
     Pixels of the picture, whose pixel centres are integers. `width` and `height` may be given and
@@ -19,6 +19,7 @@ def read_camera(path: Path, size: tuple[int, int]) -> Camera:
         MissingFileError: if the file is not there.
         InputError: if it holds no sensible intrinsics, or those of another picture size.
     """
+    path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"no camera file at {path}: check the path.")
     try:

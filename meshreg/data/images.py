@@ -33,13 +33,14 @@ def _open(path: Path, what: str) -> Image.Image:
         ) from error
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: str | Path) -> np.ndarray:
     """An RGB picture (H, W, 3) uint8, turned upright as its EXIF orientation says.
 
     Raises:
         MissingFileError: if the file is not there.
         InputError: if it is not a readable picture.
     """
+    path = Path(path)
     picture = _open(path, "picture")
     if picture.mode.startswith("I"):  # 16 bits; Pillow would cut off at 255 and show white
         high_byte = np.asarray(picture).clip(0, 2**16 - 1) >> 8
@@ -49,7 +50,7 @@ def read_image(path: Path) -> np.ndarray:
     return np.array(picture.convert("RGB"))  # a copy, because Pillow's memory is read-only
 
 
-def read_label_map(path: Path, size: tuple[int, int]) -> np.ndarray:
+def read_label_map(path: str | Path, size: tuple[int, int]) -> np.ndarray:
     """A map of CIHP label ids (H, W) uint8; a black and white mask becomes a plain person.
 
     Values 0..19 are ids, 255 means unknown. A mask of two values, 0 and 255 or 0 and 1, is a plain
@@ -59,6 +60,7 @@ def read_label_map(path: Path, size: tuple[int, int]) -> np.ndarray:
         MissingFileError: if the file is not there.
         InputError: if it is not one channel of ids, or not of the picture's `size` (height, width).
     """
+    path = Path(path)
     picture = _open(path, "label map")
     labels = np.asarray(picture if _holds_ids(picture) else _single_channel(picture, path))
     if labels.shape != size:

@@ -25,7 +25,7 @@ class Keypoints:
 
 
 def read_keypoints(
-    path: Path, size: tuple[int, int], *, image_name: str = "", person: int | None = None
+    path: str | Path, size: tuple[int, int], *, image_name: str = "", person: int | None = None
 ) -> Keypoints:
     """One person's keypoints, checked against a picture of `size` (height, width).
 
@@ -39,6 +39,7 @@ def read_keypoints(
             finite, joints outside the picture, no confident joint, or several pictures of which
             none has this `image_name`.
     """
+    path = Path(path)
     people = _people(_load(path), path, image_name)
     tables = [_table(values, path) for values in people]
     if person is not None and not 0 <= person < len(tables):

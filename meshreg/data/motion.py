@@ -40,7 +40,7 @@ class Motion:
     licence: str
 
 
-def load_motion(path: Path) -> Motion:
+def load_motion(path: str | Path) -> Motion:
     """Read an array file of retargeted motion.
 
     Expects `poses` (N,24,3), `trans` (N,3), `offsets` (clips+1), `names`, `subject`, `category`,
@@ -50,6 +50,7 @@ def load_motion(path: Path) -> Motion:
         MissingFileError: if the file is not there.
         InputError: if it is no such file, or its arrays do not fit together or are not finite.
     """
+    path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"no motion file at {path}: give the path of an .npz of SMPL poses.")
     try:

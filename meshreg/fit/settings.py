@@ -1,6 +1,9 @@
-"""Every number of the fit in one place; imports nothing, so that a command line can read it."""
+"""Every number of the fit in one place; imports nothing heavy, for the command line's sake."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
+
+from meshreg.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -15,8 +18,8 @@ class FitSettings:
     coarse_sigma: float = 0.03  # keypoint noise in shares of the person's size, first stage
     sigma: float = 0.01  # the same while choosing
     fine_sigma: float = 0.006  # the same at the end
-    pose_weight: float = 0.3  # below one: mocap does not hold every pose
-    fine_pose_weight: float = 0.15
+    pose_weight: float = 0.5  # below one: mocap does not hold every pose
+    fine_pose_weight: float = 0.15  # with a mask, which says more than the prior
     limit_weight: float = 50.0  # per rad^2 beyond the range seen in mocap
     unseen_weight: float = 4.0  # per rad^2 off a relaxed pose, for rotations no keypoint shows
     mask_weight: float = 600.0  # if all of the person's area were wrong
@@ -27,3 +30,17 @@ class FitSettings:
     @property
     def total_steps(self) -> int:
         return sum(self.steps)
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            self._check(field.name)
+
+    def _check(self, name: str) -> None:
+        """Counts and sizes are at least one, noise is positive, weights and steps not negative."""
+        value = getattr(self, name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        lowest = 1 if name in ("candidates", "finalists", "last", "coarse_px", "fine_px") else 0
+        above = "sigma" in name
+        if not all(math.isfinite(n) and (n > 0 if above else n >= lowest) for n in numbers):
+            wanted = "more than 0" if above else f"at least {lowest}"
+            raise InputError(f"the fit's setting {name} must be {wanted}, not {value}.")

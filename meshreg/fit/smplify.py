@@ -5,7 +5,8 @@ a bank instead of one, all candidates descend together as a batch, and rendered 
 parts decide between the candidates that explain the keypoints equally well.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -92,6 +93,17 @@ class BodyFitter:
         """
         problem = self._problem(keypoints, camera)
         masks = self._masks(labels, camera)
+        with one_thread():
+            return self._fit(problem, masks, camera, labels, on_step)
+
+    def _fit(
+        self,
+        problem: Problem,
+        masks: tuple[MaskTarget, MaskTarget] | None,
+        camera: Camera,
+        labels: np.ndarray | None,
+        on_step: Callable[[str], None],
+    ) -> BodyFit:
         variables = self._explain_keypoints(problem, on_step)
         if masks:
             variables = self._meet_mask(variables, problem, masks[0], on_step)
@@ -178,9 +190,13 @@ class BodyFitter:
         on_step: Callable[[str], None],
     ) -> tuple[BodyVariables, dict[str, Tensor]]:
         s = self.settings
+        # Without a mask the joints alone must not bend the body to the last pixel.
+        sigma, weight = (
+            (s.sigma, s.pose_weight) if mask is None else (s.fine_sigma, s.fine_pose_weight)
+        )
         return minimise(
             variables,
-            lambda v: self.energies.of_picture(v, problem, mask, s.fine_sigma, s.fine_pose_weight),
+            lambda v: self.energies.of_picture(v, problem, mask, sigma, weight),
             Stage("adjust", s.steps[4], speed=0.4),
             on_step=lambda: on_step("adjust"),
         )
@@ -241,6 +257,21 @@ class BodyFitter:
         covered = fragments.pix_to_face[0, ..., 0] >= 0
         known = torch.from_numpy(labels != UNKNOWN_LABEL)
         return float(mask_iou(covered & known, torch.from_numpy(labels > 0) & known))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one CPU thread for a while.
+
+    The fit is thousands of small operations; on several threads they wait for each other ten times
+    longer than they work.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def fit_body(
