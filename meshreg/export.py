@@ -46,7 +46,7 @@ class FitRecord:
     joints_cam: Float[np.ndarray, "J 3"]
     joint_names: tuple[str, ...]  # of joints_cam
     K: Float[np.ndarray, "3 3"]  # intrinsics of the whole photo
-    K_source: str  # where K comes from: "given", "exif", "default", ...
+    K_source: str  # in words, such as "field of view of 60 degrees (x), as given"
     image_size: tuple[int, int]  # (height, width)
     keypoint_names: tuple[str, ...]  # of the next three
     keypoints_px: Float[np.ndarray, "N 2"]  # what the fit was given

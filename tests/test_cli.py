@@ -158,7 +158,9 @@ def test_two_cameras(inputs: dict[str, Path], capsys: pytest.CaptureFixture[str]
     assert_refused(arguments(inputs, "--fov=50", "--focal=99"), capsys, "contradict")
 
 
-@pytest.mark.parametrize("flag", ["--fov=190", "--fov=0", "--focal=-1", "--focal=nan"])
+@pytest.mark.parametrize(
+    "flag", ["--fov=190", "--fov=0", "--focal=-1", "--focal=nan", "--focal=1e9"]
+)
 def test_impossible_cameras(
     inputs: dict[str, Path], capsys: pytest.CaptureFixture[str], flag: str
 ) -> None:
@@ -176,7 +178,7 @@ def test_a_camera_file(inputs: dict[str, Path], capsys: pytest.CaptureFixture[st
     camera.write_text(json.dumps({"fx": 111}))
     capsys.readouterr()
     assert_refused(arguments(inputs, f"--camera={camera}"), capsys, "not a camera file")
-    camera.write_text(json.dumps({"K": [[1, 0, 0], [0, 1, 0], [0, 0, 1]], "width": 7}))
+    camera.write_text(json.dumps({"K": [[100, 0, 0], [0, 100, 0], [0, 0, 1]], "width": 7}))
     assert_refused(arguments(inputs, f"--camera={camera}"), capsys, "is for a 7x120 picture")
 
 
@@ -186,6 +188,43 @@ def test_an_output_folder_that_cannot_be(
     inputs["out"].write_text("a file where the folder should be")
     assert_refused(arguments(inputs), capsys, "cannot write")
     assert inputs["out"].read_text() == "a file where the folder should be"
+
+
+def test_the_users_own_files_stay(inputs: dict[str, Path]) -> None:
+    inputs["out"].mkdir()
+    (inputs["out"] / "probe.txt").write_text("mine")
+    assert main(arguments(inputs)) == 0
+    assert (inputs["out"] / "probe.txt").read_text() == "mine"
+
+
+def test_joints_that_do_not_fit_get_a_warning(
+    inputs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    scattered = [
+        [5 + 80 * ((7 * i) % 17) / 17, 5 + 110 * ((5 * i) % 17) / 17, 1] for i in range(17)
+    ]
+    inputs["keypoints"].write_text(
+        json.dumps([{"keypoints": [number for row in scattered for number in row]}])
+    )
+    assert main(arguments(inputs)) == 0
+    assert "warning" in capsys.readouterr().out
+
+
+def test_joints_in_shares_of_the_picture_are_refused(
+    inputs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    flat = [number for i in range(17) for number in (0.4 + i / 100, i / 17, 1)]
+    inputs["keypoints"].write_text(json.dumps([{"keypoints": flat}]))
+    assert_refused(arguments(inputs), capsys, "in pixels, not in shares")
+
+
+@pytest.mark.parametrize(
+    "flag", ["--settings.candidates=0", "--settings.sigma=0", "--settings.steps=[1,1,-1,1,1]"]
+)
+def test_impossible_settings(
+    inputs: dict[str, Path], capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    assert_refused(arguments(inputs, flag), capsys, "the fit's setting")
 
 
 def test_an_interrupted_run_leaves_nothing_half_written(

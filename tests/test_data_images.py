@@ -228,3 +228,16 @@ def test_resized_labels_come_from_the_nearest_pixel_centre(size: tuple[int, int]
         x = (column + 0.5) * 20 / size[1] - 0.5
         here = np.argwhere(labels == found[row, column])[0]
         assert np.abs(here - [y, x]).max() <= 0.5 + 1e-9
+
+
+@pytest.mark.parametrize("white_first", [True, False])
+def test_a_mask_of_two_palette_colours_is_read_by_its_colours(
+    tmp_path: Path, white_first: bool
+) -> None:
+    person = np.zeros((6, 4), bool)
+    person[1:4, 1:3] = True
+    picture = Image.fromarray((person != white_first).astype(np.uint8), mode="P")
+    colours = [255, 255, 255, 0, 0, 0] if white_first else [0, 0, 0, 255, 255, 255]
+    picture.putpalette(colours + [0] * (768 - 6))
+    picture.save(tmp_path / "mask.png")
+    assert ((read_label_map(tmp_path / "mask.png", (6, 4)) > 0) == person).all()

@@ -157,7 +157,7 @@ def test_two_releases_of_one_model(tmp_path: Path) -> None:
 
 def test_gender_that_nothing_tells(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
     path = write(tmp_path / "model.pkl", official_pickle(arrays))
-    with pytest.raises(InputError, match="model.pkl does not tell .* pass gender explicitly"):
+    with pytest.raises(InputError, match="model.pkl does not tell .* say which with --gender"):
         load_official(path)
     (written,) = add_body_models(path, tmp_path, "neutral")
     assert written == tmp_path / "smpl" / "SMPL_NEUTRAL.npz"

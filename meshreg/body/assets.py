@@ -223,8 +223,8 @@ def _how_to_get(path: Path) -> str:
     neutral = " (or smplify.is.tue.mpg.de, neutral only)" if "NEUTRAL" in path.name else ""
     return (
         f"download SMPL from smpl.is.tue.mpg.de{neutral} under its own licence and run "
-        "`meshreg models add PATH` on the download, or call load_body() without arguments for the "
-        "free built-in body."
+        "`meshreg models add PATH` on the download, or use the free body "
+        "called builtin (load_body() without arguments)."
     )
 
 

@@ -58,7 +58,8 @@ def add_body_models(
     for target in missing:
         if target.exists() and not overwrite:
             raise InputError(
-                f"{target} already holds another body: remove it first, or pass overwrite=True."
+                f"{target} already holds another body: remove it first, or add with "
+                "`--overwrite true` (overwrite=True)."
             )
     for target, body in missing.items():
         save_body_data(body, target)
@@ -315,7 +316,7 @@ def _gender(fields: Mapping[str, Any], what: str, given: Gender | None) -> Gende
     if found is None:
         raise InputError(
             f"{what} does not tell whether it is the neutral, male or female model: "
-            "pass gender explicitly."
+            "say which with --gender (gender=...)."
         )
     return found
 

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         words, options = _parse(argv)
         module, function = COMMANDS[words][1:]
         return int(getattr(import_module(module), function)(options) or 0)
-    except (InputError, ArgumentError) as error:
+    except (InputError, ArgumentError, UnicodeDecodeError) as error:
         sys.stderr.write(f"meshreg: error: {_one_line(str(error))}\n")
         return BAD_INPUT
     except KeyboardInterrupt:

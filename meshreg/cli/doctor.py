@@ -6,7 +6,18 @@ from importlib.metadata import PackageNotFoundError, version
 from meshreg.cli.models import body_table
 from meshreg.cli.options import DoctorOptions
 
-NEEDED = ("torch", "numpy", "smplx", "warp-lang", "trimesh", "roma", "pillow", "safetensors")
+NEEDED = (
+    "torch",
+    "numpy",
+    "smplx",
+    "warp-lang",
+    "trimesh",
+    "roma",
+    "pillow",
+    "safetensors",
+    "jaxtyping",
+    "jsonargparse",
+)
 OPTIONAL = {
     "opencv-python": "image processing (or opencv-python-headless)",
     "opencv-python-headless": "image processing (or opencv-python)",
@@ -33,8 +44,9 @@ def run_doctor(options: DoctorOptions) -> int:
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     console.print(f"GPUs: {', '.join(devices) or 'none, everything runs on the CPU'}")
     console.print(body_table(options.folder))
-    console.print(_try_rasteriser())
-    return 0
+    works, report = _try_rasteriser()
+    console.print(report)
+    return 0 if works else 1
 
 
 def _print_version(show: object, name: str) -> bool:
@@ -46,7 +58,7 @@ def _print_version(show: object, name: str) -> bool:
     return True
 
 
-def _try_rasteriser() -> str:
+def _try_rasteriser() -> tuple[bool, str]:
     """Render the built-in body and compare the area with what its size predicts."""
     import torch
 
@@ -60,5 +72,6 @@ def _try_rasteriser() -> str:
     fragments = rasterizer().fragments(vertices[None], body.faces, K[None], (128, 128))
     covered = int((fragments.pix_to_face >= 0).sum())
     height = float(vertices[:, 1].max() - vertices[:, 1].min()) * 120 / 3
-    state = "works" if height * height / 8 < covered < height * height else "DOES NOT WORK"
-    return f"rasteriser {state}: the body, {height:.0f} px tall, covers {covered} pixels"
+    works = height * height / 8 < covered < height * height
+    state = "works" if works else "DOES NOT WORK"
+    return works, f"rasteriser {state}: the body, {height:.0f} px tall, covers {covered} pixels"

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from meshreg.geometry.cameras import Camera
 
 PANEL_PX = 640  # height of the panels of overlay.png
+SUSPICIOUS_ERROR = 0.05  # of the person's size; a good fit has less than a fifth of it
+SIDE_COLORS = {"left": (70, 150, 255), "right": (255, 130, 40)}
+MIDDLE = (255, 214, 64)
 
 
 def run_fit(options: FitOptions) -> None:
@@ -28,7 +31,6 @@ def run_fit(options: FitOptions) -> None:
 
     if options.keypoints is None:
         raise InputError("give the person's 2D joints with --keypoints FILE.json (COCO, OpenPose).")
-    check_writable(options.out)  # before the work rather than after it
     image = read_image(options.image)
     size = image.shape[0], image.shape[1]
     keypoints = read_keypoints(
@@ -36,7 +38,8 @@ def run_fit(options: FitOptions) -> None:
     )
     labels = read_label_map(options.semantics, size) if options.semantics else None
     camera = _camera(options, size)
-    console = Console(highlight=False)
+    check_writable(options.out)  # before the work rather than after it
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     fitter = _fitter(options)
     fit = _fit_with_progress(fitter, keypoints, camera, labels, console)
     record = _record(fit, fitter.body, keypoints, camera)
@@ -70,7 +73,7 @@ def _fitter(options: FitOptions) -> "BodyFitter":
 
     prior, bank = load_pose_prior()
     return BodyFitter(
-        body=load_body(options.body),
+        body=load_body(options.body, folder=options.folder),
         prior=prior,
         bank=bank,
         rasterizer=rasterizer(),
@@ -148,15 +151,18 @@ def _write(
 def overlay_sheet(
     image: "np.ndarray", keypoints: "Keypoints", fit: "BodyFit", body: "Body", K: "np.ndarray"
 ) -> "np.ndarray":
-    """Photo with keypoints, photo with body, body from the side."""
+    """Photo with keypoints (the person's left blue, right orange), with the body, side view."""
     import torch
 
     from meshreg.body.skeleton import SKELETONS
     from meshreg.render.annotate import contact_sheet, draw_keypoints
     from meshreg.render.overlay import draw_overlay, draw_view
 
-    bones = SKELETONS[keypoints.skeleton].bones
-    photo = draw_keypoints(image, keypoints.points_px, keypoints.confidence, bones)
+    skeleton = SKELETONS[keypoints.skeleton]
+    colors = [SIDE_COLORS.get(name.partition("_")[0], MIDDLE) for name in skeleton.joints]
+    photo = draw_keypoints(
+        image, keypoints.points_px, keypoints.confidence, skeleton.bones, color=colors
+    )
     overlay = draw_overlay(image, fit.vertices_cam, body.faces, torch.from_numpy(K))
     side = draw_view(fit.vertices_cam, body.faces, (PANEL_PX, PANEL_PX * 3 // 4), azimuth_deg=90.0)
     titles = ("photo and keypoints", "fitted body", "from the side")
@@ -170,6 +176,11 @@ def _report(console: object, folder: Path, fit: "BodyFit", camera: "Camera") -> 
     focal = ", ".join(f"{float(camera.K[i, i]):.0f}" for i in (0, 1))
     console.print(f"camera: focal length {focal} px; {camera.source}")
     console.print(f"reprojection error: {fit.error_px:.1f} px")
+    if fit.error_px > SUSPICIOUS_ERROR * fit.person_px:
+        console.print(
+            f"warning: that is {fit.error_px / fit.person_px:.0%} of the person's size; joints, "
+            "camera and picture may not belong together."
+        )
     if fit.silhouette_iou == fit.silhouette_iou:  # NaN without a mask
         console.print(f"silhouette IoU: {fit.silhouette_iou:.3f}")
     names = "overlay.png, person.glb, result.npz"

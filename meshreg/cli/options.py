@@ -20,6 +20,7 @@ class FitOptions:
         fov: Field of view in degrees.
         fov_axis: What the field of view spans.
         body: "builtin", "smpl_neutral", "smpl_male", "smpl_female", or the path of a body file.
+        folder: Where licensed models are kept.
         person: Which person of the keypoint file, from 0; default the largest.
         out: Folder for overlay.png, person.glb and result.npz.
         settings: Numbers of the optimisation.
@@ -33,6 +34,7 @@ class FitOptions:
     fov: float | None = None
     fov_axis: Literal["x", "y", "diagonal"] = "x"
     body: str = "builtin"
+    folder: Path = Path("body_models")
     person: int | None = None
     out: Path = Path("meshreg_out")
     settings: FitSettings = field(default_factory=FitSettings)

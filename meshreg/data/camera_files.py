@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from meshreg.errors import InputError, MissingFileError
-from meshreg.geometry.cameras import Camera, intrinsics
+from meshreg.geometry.cameras import Camera, check_focal, intrinsics
 
 
 def read_camera(path: str | Path, size: tuple[int, int]) -> Camera:
@@ -23,15 +23,21 @@ def read_camera(path: str | Path, size: tuple[int, int]) -> Camera:
     if not path.is_file():
         raise MissingFileError(f"no camera file at {path}: check the path.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         fx, fy, cx, cy = _four_numbers(content)
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(
             f"{path} is not a camera file ({error}): expected JSON with 'K' (3x3) or 'fx', 'fy', "
             "'cx', 'cy' in pixels."
         ) from error
-    if not all(map(math.isfinite, (fx, fy, cx, cy))) or min(fx, fy) <= 0:
-        raise InputError(f"{path} has focal lengths {fx:g} and {fy:g}: expected positive pixels.")
+    for focal in (fx, fy):
+        check_focal(focal, size)
+    far = 3 * math.hypot(*size)  # a crop from the corner of a large picture is still within
+    if not (abs(cx) <= far and abs(cy) <= far):
+        raise InputError(
+            f"{path} has its principal point at ({cx:g}, {cy:g}), far outside the {size[1]}x"
+            f"{size[0]} picture: give it in this picture's pixels."
+        )
     given = (content.get("height", size[0]), content.get("width", size[1]))
     if given != size:
         raise InputError(

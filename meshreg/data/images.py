@@ -69,12 +69,15 @@ def read_label_map(path: str | Path, size: tuple[int, int]) -> np.ndarray:
             f"{size[1]}x{size[0]}: give a mask made for this picture."
         )
     values = set(np.unique(labels).tolist())
-    if values <= {0, 255} or values <= {0, 1}:
+    if values <= {0, 1} and picture.mode == "P":  # two colours, in either order
+        labels = np.asarray(picture.convert("L")) > 127
+        return np.where(labels, np.uint8(PERSON_LABEL), np.uint8(0))
+    if values in ({0, 255}, {0, 1}, {1}):
         return np.where(labels > 0, np.uint8(PERSON_LABEL), np.uint8(0))
     if beyond := sorted(v for v in values if v >= NUM_LABELS and v != UNKNOWN_LABEL):
         raise InputError(
             f"{path} holds the values {beyond[:5]}, which are no CIHP label ids (0..19, or 255 for "
-            "unknown): convert the label map first."
+            "unknown): convert the label map, or threshold a plain mask to 0 and 255 and save PNG."
         )
     return labels.astype(np.uint8)
 

@@ -61,7 +61,7 @@ def _load(path: Path) -> Any:
         raise MissingFileError(f"no keypoint file at {path}: check the path.")
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{path} is not a JSON file ({error}): give keypoints of COCO or OpenPose."
         ) from error
@@ -135,9 +135,9 @@ def _box_area(table: np.ndarray) -> float:
 
 def _check(table: np.ndarray, size: tuple[int, int], path: Path) -> None:
     height, width = size
-    if not np.isfinite(table).all():
-        raise InputError(f"{path} holds values that are not finite: remove them or set them to 0.")
     seen = table[:, 2] > 0
+    if not (np.isfinite(table[seen]).all() and np.isfinite(table[:, 2]).all()):
+        raise InputError(f"{path} holds values that are not finite: give such joints confidence 0.")
     if (table[:, 2] < 0).any() or (table[:, 2] > SCORE_SLACK).any():
         raise InputError(
             f"{path} holds confidences from {table[:, 2].min():g} to {table[:, 2].max():g}: "

@@ -1,6 +1,7 @@
 """The energies of the fit: what makes one candidate body better than another, in nats."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from jaxtyping import Float
 from torch import Tensor
@@ -25,12 +26,12 @@ class Problem:
     target: Target2D
     points: BodyKeypoints
 
-    @property
+    @cached_property
     def spread(self) -> Float[Tensor, " J"]:
         """Noise of each keypoint relative to an average one."""
         return joint_spread(self.points.skeleton.joints)
 
-    @property
+    @cached_property
     def unseen(self) -> Float[Tensor, " 23"]:
         """For each joint but the root: 1 if no given keypoint turns with it, down to 0."""
         shown = (self.target.confidence[:, None] * self.points.shows()).sum(0)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -25,10 +26,15 @@ class Target2D:
     K: Float[Tensor, "3 3"]
 
     @property
-    def scale_px(self) -> float:
-        """The size of the person in the picture: the diagonal of the box of its keypoints."""
+    def extent_px(self) -> float:
+        """The diagonal of the box of the keypoints that are there."""
         seen = self.points_px[self.confidence > 0]
-        return float((seen.amax(0) - seen.amin(0)).norm().clamp_min(SMALLEST_PERSON_PX))
+        return float((seen.amax(0) - seen.amin(0)).norm())
+
+    @cached_property
+    def scale_px(self) -> float:
+        """The size of the person in the picture, to measure errors by."""
+        return max(self.extent_px, SMALLEST_PERSON_PX)
 
 
 @dataclass(frozen=True, eq=False)

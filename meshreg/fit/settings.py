@@ -8,23 +8,42 @@ from meshreg.errors import InputError
 
 @dataclass(frozen=True)
 class FitSettings:
-    """Every number of the fit. Energies are negative log likelihoods in nats."""
+    """Every number of the fit. Energies are negative log likelihoods in nats.
 
-    candidates: int = 96  # starting poses
-    finalists: int = 12  # different bodies that meet the coarse mask
-    last: int = 5  # of them that are adjusted to the end; the lowest energy wins
-    coarse_px: int = 128  # longer side of the mask that chooses between the finalists
-    fine_px: int = 224  # longer side of the mask for the final adjustment
-    coarse_sigma: float = 0.03  # keypoint noise in shares of the person's size, first stage
-    sigma: float = 0.01  # the same while choosing
-    fine_sigma: float = 0.006  # the same at the end
-    pose_weight: float = 0.5  # below one: mocap does not hold every pose
-    fine_pose_weight: float = 0.15  # with a mask, which says more than the prior
-    limit_weight: float = 50.0  # per rad^2 beyond the range seen in mocap
-    unseen_weight: float = 4.0  # per rad^2 off a relaxed pose, for rotations no keypoint shows
-    mask_weight: float = 600.0  # if all of the person's area were wrong
-    part_weight: float = 600.0  # if all of it were skin under the wrong part
-    outside_weight: float = 2000.0  # if the mean vertex were one person's size outside the mask
+    Args:
+        candidates: Starting poses.
+        finalists: Different bodies that meet the coarse mask.
+        last: How many of them are adjusted to the end; the lowest energy wins.
+        coarse_px: Longer side of the mask that chooses between the finalists.
+        fine_px: Longer side of the mask for the final adjustment.
+        coarse_sigma: Keypoint noise in shares of the person's size, first stage.
+        sigma: The same while choosing, and to the end without a mask.
+        fine_sigma: The same at the end with a mask.
+        pose_weight: Of the pose prior; below one, for mocap does not hold every pose.
+        fine_pose_weight: The same at the end with a mask, which says more than the prior.
+        limit_weight: Per rad^2 beyond the range seen in mocap.
+        unseen_weight: Per rad^2 off a relaxed pose, for rotations no keypoint shows.
+        mask_weight: If all of the person's area were wrong.
+        part_weight: If all of it were skin under the wrong part.
+        outside_weight: If the mean vertex were one person's size outside the mask.
+        steps: Optimisation steps of the stages place, pose, pose, mask and adjust.
+    """
+
+    candidates: int = 96
+    finalists: int = 12
+    last: int = 5
+    coarse_px: int = 128
+    fine_px: int = 224
+    coarse_sigma: float = 0.03
+    sigma: float = 0.01
+    fine_sigma: float = 0.006
+    pose_weight: float = 0.5
+    fine_pose_weight: float = 0.15
+    limit_weight: float = 50.0
+    unseen_weight: float = 4.0
+    mask_weight: float = 600.0
+    part_weight: float = 600.0
+    outside_weight: float = 2000.0
     steps: tuple[int, int, int, int, int] = (30, 80, 80, 50, 150)
 
     @property

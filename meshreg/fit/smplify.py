@@ -22,7 +22,7 @@ from meshreg.data.images import UNKNOWN_LABEL
 from meshreg.data.keypoints import Keypoints
 from meshreg.errors import InputError
 from meshreg.fit.energies import Energies, Problem
-from meshreg.fit.evidence import MaskTarget, Target2D, mask_target
+from meshreg.fit.evidence import SMALLEST_PERSON_PX, MaskTarget, Target2D, mask_target
 from meshreg.fit.initialise import starting_points
 from meshreg.fit.optimize import Stage, minimise, total
 from meshreg.fit.settings import FitSettings
@@ -50,6 +50,7 @@ class BodyFit:
     keypoints_cam: Float[Tensor, "J 3"]  # the body's own points behind the given keypoints
     reprojection_px: Float[Tensor, "J 2"]  # where the picture shows them
     error_px: float  # mean distance to the given keypoints, weighted by confidence
+    person_px: float  # diagonal of the box of the given keypoints, to judge the error by
     silhouette_iou: float  # with the given mask, unknown pixels left out; NaN without a mask
     energy: dict[str, float]  # the terms at the end, nats
 
@@ -121,9 +122,13 @@ class BodyFitter:
                 f"at least {FEWEST_JOINTS}."
             )
         points = BodyKeypoints(self.body, keypoints.skeleton)
-        target = Target2D(
-            points_px=torch.from_numpy(keypoints.points_px), confidence=confidence, K=camera.K
-        )
+        points_px = torch.from_numpy(keypoints.points_px)
+        target = Target2D(points_px=points_px, confidence=confidence, K=camera.K)
+        if target.extent_px < SMALLEST_PERSON_PX:
+            raise InputError(
+                f"all joints lie within {target.extent_px:.1f} px: a person must be at least "
+                f"{SMALLEST_PERSON_PX:.0f} px large, and joints are given in pixels, not in shares."
+            )
         return Problem(target=target, points=points)
 
     def _masks(
@@ -244,6 +249,7 @@ class BodyFitter:
             keypoints_cam=points[0],
             reprojection_px=px,
             error_px=float((weight * distance).sum() / weight.sum()),
+            person_px=problem.target.extent_px,
             silhouette_iou=self._iou(output.vertices, camera, labels),
             energy={name: float(value[0]) for name, value in terms.items()},
         )

@@ -15,6 +15,7 @@ from torch import Tensor
 from meshreg.errors import InputError
 
 FovAxis = Literal["x", "y", "diagonal"]
+FOCAL_RANGE = (0.05, 100.0)  # in image diagonals: beyond fisheyes and telescopes
 MIN_DEPTH = 1e-6  # metres; keeps the division finite for points on the camera plane
 
 
@@ -65,10 +66,23 @@ def image_centre(size: tuple[int, int]) -> tuple[float, float]:
     return (size[1] - 1) / 2, (size[0] - 1) / 2
 
 
+def check_focal(focal_px: float, size: tuple[int, int]) -> None:
+    """Refuse focal lengths that no lens has: under a twentieth or over a hundred diagonals.
+
+    Raises:
+        InputError: if it is not a plausible number of pixels for a picture of this size.
+    """
+    low, high = (factor * math.hypot(*size) for factor in FOCAL_RANGE)
+    if not low <= focal_px <= high:
+        raise InputError(
+            f"a focal length of {focal_px:g} px is not plausible for a {size[1]}x{size[0]} "
+            f"picture: expected {low:.0f} to {high:.0f} px (one to two widths are usual)."
+        )
+
+
 def camera_from_focal(focal_px: float, size: tuple[int, int], *, source: str = "") -> Camera:
     """A camera with square pixels and its principal point in the middle."""
-    if not (math.isfinite(focal_px) and focal_px > 0):
-        raise InputError(f"the focal length must be a positive number of pixels, not {focal_px}.")
+    check_focal(focal_px, size)
     K = intrinsics(focal_px, focal_px, *image_centre(size))
     return Camera(K=K, size=size, source=source or f"focal length of {focal_px:g} px, as given")
 
