@@ -9,30 +9,10 @@ from torch.autograd.function import once_differentiable
 
 from meshreg.render.warp.launch import as_warp
 from meshreg.render.warp.scene import Options, find_layers, make_scene
+from meshreg.render.warp.sums import ThreadSums
 
 # Neighbouring pixels belong to two surfaces if they lie more than this many pixel widths apart.
 GAP = 2.0
-
-
-class ThreadSums:
-    """One gradient buffer per thread: additions of two CPU threads to one number could collide."""
-
-    def __init__(self, shape: torch.Size, like: Tensor, shared: bool) -> None:
-        self.total = like.new_zeros(shape)
-        self.shared = shared  # one set of values for all images
-        self.parts: list[tuple[slice, Tensor]] = []
-
-    def part(self, begin: int, stop: int) -> Tensor:
-        """A zero buffer for the images begin..stop, to be filled by one thread."""
-        images = slice(0, 1) if self.shared else slice(begin, stop)
-        buffer = torch.zeros_like(self.total[images])
-        self.parts.append((images, buffer))
-        return buffer
-
-    def sum(self) -> Tensor:
-        for images, buffer in self.parts:
-            self.total[images] += buffer
-        return self.total
 
 
 class Layers(torch.autograd.Function):
@@ -95,6 +75,7 @@ class Shade(torch.autograd.Function):
         verts: Tensor,
         attributes: Tensor,
         faces: Tensor,
+        rows: Tensor,
         pixel_width: Tensor,
         background: float,
         options: Options,
@@ -105,14 +86,14 @@ class Shade(torch.autograd.Function):
         attributes = attributes.detach().contiguous()
         classes = depth.new_full((scene.pixels, attributes.shape[-1]), background)
         views = [as_warp(index), as_warp(classes)]
-        values = as_warp(attributes)
+        meshes = [scene.verts_view, scene.faces_view, as_warp(rows), as_warp(attributes)]
 
         def shade(first: int, end: int) -> None:
-            inputs = [scene.verts_view, scene.faces_view, values, first, scene.settings, *views]
+            inputs = [*meshes, first, scene.settings, *views]
             run.launch(k.shade, end - first, inputs)
 
         run.run([partial(shade, a, b) for a, b in scene.pixel_parts()])
-        ctx.save_for_backward(verts, attributes, faces, pixel_width, index, depth, classes)
+        ctx.save_for_backward(verts, attributes, faces, rows, pixel_width, index, depth, classes)
         ctx.options = options
         shape = (scene.num_images, *options.size)
         hit = index >= 0
@@ -124,7 +105,7 @@ class Shade(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        verts, attributes, faces, pixel_width, index, depth, classes = ctx.saved_tensors
+        verts, attributes, faces, rows, pixel_width, index, depth, classes = ctx.saved_tensors
         scene = make_scene(verts, faces, ctx.options)
         run, k = scene.run, scene.run.kernels
         views = [
@@ -135,7 +116,8 @@ class Shade(torch.autograd.Function):
             as_warp(grads[0].contiguous().view(scene.pixels, -1)),
             as_warp(grads[1].contiguous().view(-1)),
         ]
-        values, widths = as_warp(attributes), as_warp(pixel_width.contiguous())
+        meshes = [scene.verts_view, scene.faces_view, as_warp(rows), as_warp(attributes)]
+        widths = as_warp(pixel_width.contiguous())
         wanted = ctx.needs_input_grad[1]
         verts_grad = ThreadSums(verts.shape, scene.verts, shared=False)
         attributes_grad = ThreadSums(attributes.shape, attributes, shared=len(attributes) == 1)
@@ -143,9 +125,8 @@ class Shade(torch.autograd.Function):
         for first, end in scene.pixel_parts():
             begin, stop = scene.images_of(first, end)
             out = attributes_grad.part(begin, stop) if wanted else attributes[:0]
-            inputs = [scene.verts_view, scene.faces_view, values, widths, first, begin]
-            inputs += [scene.settings, *views, as_warp(verts_grad.part(begin, stop), k.vector)]
-            inputs.append(as_warp(out))
+            inputs = [*meshes, widths, first, begin, scene.settings]
+            inputs += [*views, as_warp(verts_grad.part(begin, stop), k.vector), as_warp(out)]
             jobs.append(partial(run.launch, k.shade_adjoint, end - first, inputs))
         run.run(jobs)
-        return verts_grad.sum(), attributes_grad.sum() if wanted else None, None, None, None, None
+        return verts_grad.sum(), attributes_grad.sum() if wanted else None, *[None] * 5

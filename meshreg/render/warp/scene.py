@@ -30,6 +30,8 @@ class Options:
     clip: bool = False
     cull: bool = False
     closed: bool = False  # a sample on a face's outline belongs to it; tiny faces are drawn too
+    constant: bool = False  # attributes belong to faces, not to vertices
+    deterministic: bool = False  # the number of threads must not show in the last digits
 
     def __post_init__(self) -> None:
         if min(self.size) < 1:
@@ -52,6 +54,7 @@ class Options:
         s.clip = int(self.clip)
         s.cull = int(self.cull)
         s.closed = int(self.closed)
+        s.constant = int(self.constant)
         return s
 
 
@@ -79,9 +82,13 @@ class Scene:
 
 
 def make_scene(
-    verts: Tensor, faces: Tensor, options: Options, partner: Tensor | None = None
+    verts: Tensor,
+    faces: Tensor,
+    options: Options,
+    partner: Tensor | None = None,
+    group: str = "hard",
 ) -> Scene:
-    run = Launcher(verts)
+    run = Launcher(verts, group, options.deterministic)
     verts = verts.detach().contiguous()
     height, width = options.size
     if partner is None:
@@ -114,11 +121,10 @@ class Tiles:
     listed_view: Any  # face numbers, tile after tile
     total: int
 
-    def shared_out(self, threads: int) -> list[tuple[int, int]]:
-        """Ranges of tiles, one per thread, with about as many faces to test in each."""
+    def shared_out(self, pieces: int) -> list[tuple[int, int]]:
+        """Ranges of tiles with about as many faces to test in each."""
         cuts = [
-            int(torch.searchsorted(self.start, self.total * i // threads))
-            for i in range(1, threads)
+            int(torch.searchsorted(self.start, self.total * i // pieces)) for i in range(1, pieces)
         ]
         cuts = [0, *cuts, len(self.start) - 1]
         return [(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if b > a]
@@ -181,5 +187,5 @@ def find_layers(scene: Scene) -> tuple[Tensor, Tensor]:
         inputs = [*meshes, *lists, first * per_tile, s, *limits, *out]
         run.launch(search, (end - first) * per_tile, inputs)
 
-    run.run([partial(find, *part) for part in tiles.shared_out(run.threads)])
+    run.run([partial(find, *part) for part in tiles.shared_out(run.pieces)])
     return index, depth

@@ -16,19 +16,9 @@ from meshreg.render.warp.functions import (
     inverse_lengths2,
     is_inside,
     outline_distance2,
+    outline_limits,
     pixel_centre,
 )
-
-
-@wp.func
-def outline_limits(a: Any, b: Any, c: Any, reach: Any):
-    """Edge values below these belong to samples farther than `reach` outside an edge."""
-    grown = -reach * type(reach)(1.001)
-    return type(a)(
-        grown * wp.sqrt((c[0] - b[0]) * (c[0] - b[0]) + (c[1] - b[1]) * (c[1] - b[1])),
-        grown * wp.sqrt((a[0] - c[0]) * (a[0] - c[0]) + (a[1] - c[1]) * (a[1] - c[1])),
-        grown * wp.sqrt((b[0] - a[0]) * (b[0] - a[0]) + (b[1] - a[1]) * (b[1] - a[1])),
-    )
 
 
 @wp.func
