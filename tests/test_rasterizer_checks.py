@@ -1,7 +1,8 @@
 """What the rasteriser refuses, each in one sentence that names the argument; and determinism."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import jaxtyping
 import pytest
 import torch
 from torch import Tensor
@@ -38,11 +39,18 @@ WRONG = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def as_a_user_calls() -> Iterator[None]:
+    """Without the shape checks that only tests add to signatures."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
 def calls(raster: WarpRasterizer) -> list[Callable[..., object]]:
     def attributes(verts: Tensor) -> Tensor:
         return torch.ones(1, 3, 2)
 
-    # The shape checks that tests add to signatures do not cover modules of kernels.
     return [
         lambda verts, faces, K, size: raster.fragments(verts, faces, K, size),
         lambda verts, faces, K, size: raster.edge_semantic(

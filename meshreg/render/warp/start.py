@@ -1,5 +1,6 @@
 """Start Warp quietly and have its kernels compiled, once per machine."""
 
+import atexit
 import functools
 import logging
 import os
@@ -60,8 +61,9 @@ def start_warp() -> None:
 
 @functools.cache
 def _private_folder() -> str:
-    """A folder for compiled kernels that only this process uses and the system cleans up."""
+    """A folder for compiled kernels that only this process uses, and removes at its end."""
     folder = tempfile.mkdtemp(prefix="meshreg-kernels-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     LOG.info("Warp's kernel cache cannot be written: compiling into %s instead.", folder)
     return folder
 
