@@ -40,17 +40,27 @@ def shade(
     attributes: wp.array3d(dtype=Any),
     first: int,
     s: Settings,
+    background: Any,
     index: wp.array2d(dtype=wp.int64),
+    depth: wp.array2d(dtype=Any),
     classes: wp.array2d(dtype=Any),
+    alpha: wp.array(dtype=Any),
+    seen_depth: wp.array(dtype=Any),
 ):
-    """Per pixel: interpolate the attributes of the front face; other pixels stay as they are."""
+    """Per pixel: interpolate the attributes of the front face, or take the background."""
     pixel = first + wp.tid()
     image = pixel / (s.height * s.width)
     row = pixel / s.width - image * s.height
     column = pixel - (image * s.height + row) * s.width
     face = index[pixel, 0]
     if face < wp.int64(0):
+        for n in range(classes.shape[1]):
+            classes[pixel, n] = background
+        alpha[pixel] = type(background)(0.0)
+        seen_depth[pixel] = type(background)(0.0)
         return
+    alpha[pixel] = type(background)(1.0)
+    seen_depth[pixel] = depth[pixel, 0]
     f = int(face) - image * s.num_faces
     topology = wp.min(image, faces.shape[0] - 1)
     a = verts[image, faces[topology, f, 0]]

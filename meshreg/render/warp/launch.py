@@ -53,8 +53,8 @@ def _argument_types(scalar: Any) -> dict[str, Any]:
     """The concrete type of every generic kernel argument, by its name."""
     vector = wp.types.vector(3, scalar)
     chunk = wp.types.vector(CHUNK, scalar)
-    names = ("reach", "blur", "min_area", "min_depth", "gap", "sharpness", "rate", "near", "far")
-    names += ("behind",)
+    names = ("reach", "blur", "min_area", "min_depth", "gap", "background")
+    names += ("sharpness", "rate", "near", "far", "behind")
     scalars = {name: scalar for name in names}
     shapes = {
         "verts": (vector, 2),
@@ -69,7 +69,9 @@ def _argument_types(scalar: Any) -> dict[str, Any]:
         "classes_grad": (scalar, 2),
         "attributes": (scalar, 3),
         "attributes_grad": (scalar, 3),
+        "alpha": (scalar, 1),
         "alpha_grad": (scalar, 1),
+        "seen_depth": (scalar, 1),
         "pixel_width": (scalar, 1),
         "values": (chunk, 3),
         "values_grad": (chunk, 3),

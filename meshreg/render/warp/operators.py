@@ -25,8 +25,7 @@ class Layers(torch.autograd.Function):
         scene = make_scene(verts, faces, options, partner)
         run, k = scene.run, scene.run.kernels
         index, depth = find_layers(scene)
-        bary = depth.new_full((*depth.shape, 3), -1.0)
-        dist = torch.full_like(depth, -1.0)
+        bary, dist = depth.new_empty((*depth.shape, 3)), torch.empty_like(depth)
         views = [as_warp(index), as_warp(bary, k.vector), as_warp(dist)]
 
         def describe(first: int, end: int) -> None:
@@ -84,23 +83,22 @@ class Shade(torch.autograd.Function):
         run, k = scene.run, scene.run.kernels
         index, depth = find_layers(scene)
         attributes = attributes.detach().contiguous()
-        classes = depth.new_full((scene.pixels, attributes.shape[-1]), background)
-        views = [as_warp(index), as_warp(classes)]
+        classes = depth.new_empty((scene.pixels, attributes.shape[-1]))
+        alpha, seen_depth = depth.new_empty(scene.pixels), depth.new_empty(scene.pixels)
+        views = [as_warp(out) for out in (index, depth, classes, alpha, seen_depth)]
         meshes = [scene.verts_view, scene.faces_view, as_warp(rows), as_warp(attributes)]
 
         def shade(first: int, end: int) -> None:
-            inputs = [*meshes, first, scene.settings, *views]
+            inputs = [*meshes, first, scene.settings, k.scalar(background), *views]
             run.launch(k.shade, end - first, inputs)
 
         run.run([partial(shade, a, b) for a, b in scene.pixel_parts()])
         ctx.save_for_backward(verts, attributes, faces, rows, pixel_width, index, depth, classes)
         ctx.options = options
         shape = (scene.num_images, *options.size)
-        hit = index >= 0
-        alpha = hit.to(depth).view(shape)
-        depth = torch.where(hit, depth, 0.0).view(shape)
-        ctx.mark_non_differentiable(depth)
-        return classes.view(*shape, -1), alpha, depth
+        seen_depth = seen_depth.view(shape)
+        ctx.mark_non_differentiable(seen_depth)
+        return classes.view(*shape, -1), alpha.view(shape), seen_depth
 
     @staticmethod
     @once_differentiable

@@ -167,13 +167,15 @@ def find_layers(scene: Scene) -> tuple[Tensor, Tensor]:
     """The nearest faces of every pixel (packed index) and their depths, both (B H W, K)."""
     run, s, k = scene.run, scene.settings, scene.run.kernels
     like, shape = scene.verts, (scene.pixels, scene.options.layers)
-    index = torch.full(shape, -1, dtype=torch.int64, device=like.device)
-    depth = like.new_full(shape, -1.0)
     if s.num_faces * scene.num_images == 0:
-        return index, depth
+        index = torch.full(shape, -1, dtype=torch.int64, device=like.device)
+        return index, like.new_full(shape, -1.0)
 
     tiles = sort_into_tiles(scene)
-    found = torch.zeros(scene.pixels, dtype=torch.int32, device=like.device)
+    # Not filled here: the kernel clears a tile before it searches, on every thread at once.
+    index = torch.empty(shape, dtype=torch.int64, device=like.device)
+    depth = like.new_empty(shape)
+    found = torch.empty(scene.pixels, dtype=torch.int32, device=like.device)
     meshes = [scene.verts_view, scene.faces_view]
     lists = [tiles.box_view, tiles.start_view, tiles.listed_view, scene.partner_view]
     blur = scene.options.blur
