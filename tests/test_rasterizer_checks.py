@@ -1,11 +1,11 @@
 """What the rasteriser refuses, each in one sentence that names the argument; and determinism."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import jaxtyping
 import pytest
 import torch
-from torch import Tensor
 
 from meshreg.errors import InputError
 from meshreg.render import checks
@@ -15,14 +15,14 @@ SIZE = (8, 10)
 VERTS = torch.tensor([[[0.0, 0, 2], [1, 0, 2], [0, 1, 2]]])
 FACES = torch.tensor([[0, 1, 2]])
 K = torch.tensor([[[9.0, 0, 4], [0, 9, 3], [0, 0, 1]]])
-GOOD = {"verts": VERTS, "faces": FACES, "K": K, "size": SIZE}
+GOOD = {"verts_cam": VERTS, "faces": FACES, "K": K, "size": SIZE}
 WRONG = [
-    ("verts_cam.*NaN", {"verts": VERTS.log()}),
-    ("verts_cam.*infinite", {"verts": VERTS / 0 * 1}),
-    ("verts_cam in float32", {"verts": VERTS.half()}),
-    ("verts_cam in float32", {"verts": VERTS.long()}),
-    ("verts_cam of shape", {"verts": VERTS[0]}),
-    ("verts_cam of shape", {"verts": VERTS[..., :2]}),
+    ("verts_cam.*NaN", {"verts_cam": VERTS.log()}),
+    ("verts_cam.*infinite", {"verts_cam": VERTS / 0 * 1}),
+    ("verts_cam in float32", {"verts_cam": VERTS.half()}),
+    ("verts_cam in float32", {"verts_cam": VERTS.long()}),
+    ("verts_cam of shape", {"verts_cam": VERTS[0]}),
+    ("verts_cam of shape", {"verts_cam": VERTS[..., :2]}),
     ("faces of shape", {"faces": FACES[None]}),
     ("faces of whole numbers", {"faces": FACES.float()}),
     ("faces of whole numbers", {"faces": FACES.bool()}),
@@ -48,17 +48,11 @@ def as_a_user_calls() -> Iterator[None]:
 
 
 def calls(raster: WarpRasterizer) -> list[Callable[..., object]]:
-    def attributes(verts: Tensor) -> Tensor:
-        return torch.ones(1, 3, 2)
-
+    values = torch.ones(1, 3, 2)
     return [
-        lambda verts, faces, K, size: raster.fragments(verts, faces, K, size),
-        lambda verts, faces, K, size: raster.edge_semantic(
-            verts, faces, K, size, attributes(verts), per_face=False
-        ),
-        lambda verts, faces, K, size: raster.soft_semantic(
-            verts, faces, K, size, attributes(verts), per_face=False
-        ),
+        raster.fragments,
+        partial(raster.edge_semantic, attributes=values),
+        partial(raster.soft_semantic, attributes=values),
     ]
 
 

@@ -41,7 +41,9 @@ def cut_at_near_plane(
     per_image = torch.bincount(image, minlength=num_images)
     spare = int(per_image.max()) if len(image) else 0
     rank = torch.arange(len(image), device=image.device) - (per_image.cumsum(0) - per_image)[image]
-    added = points.new_zeros(num_images, spare, 2, points.shape[-1]).index_put((image, rank), new_points)
+    added = points.new_zeros(num_images, spare, 2, points.shape[-1]).index_put(
+        (image, rank), new_points
+    )
 
     first_new = points.shape[1] + 2 * rank
     on_b, on_c = first_new, first_new + 1  # new points on the edges from the lonely corner

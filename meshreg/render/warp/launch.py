@@ -21,13 +21,13 @@ MAX_THREADS = 8
 BLOCK_DIM = 256  # CUDA threads per block: one image tile of the search by pixel
 _BUILDING = threading.Lock()
 _LOADED: set[tuple[str, str]] = set()  # modules and devices whose kernels are ready
-CHUNK = 4  # channels that kernels of the soft image handle at once
+CHUNK = 4  # channels that kernels of the soft image handle at once; `pack_gradients` knows it
 # A fifth faster on the CPU. Only where neighbouring faces need not agree on the last digit.
 LOOSE_ARITHMETIC = (
     "-ffp-contract=fast -mreassociate -fno-signed-zeros -freciprocal-math -fapprox-func"
 )
 # Each group is compiled when it is first used.
-KERNELS = {
+KERNELS: dict[str, tuple[Callable[..., None], ...]] = {
     "hard": (
         binning.bound_faces,
         binning.list_faces,
@@ -43,6 +43,7 @@ KERNELS = {
         binning.list_faces,
         soft.blend_by_tile,
         soft.blend_by_pixel,
+        soft_adjoint.pack_gradients,
         soft_adjoint.blend_adjoint_by_tile,
         soft_adjoint.blend_adjoint_by_pair,
     ),
@@ -53,7 +54,7 @@ def _argument_types(scalar: Any) -> dict[str, Any]:
     """The concrete type of every generic kernel argument, by its name."""
     vector = wp.types.vector(3, scalar)
     chunk = wp.types.vector(CHUNK, scalar)
-    names = ("reach", "blur", "min_area", "min_depth", "gap", "background")
+    names: tuple[str, ...] = ("reach", "blur", "min_area", "min_depth", "gap", "background")
     names += ("sharpness", "rate", "near", "far", "behind")
     scalars = {name: scalar for name in names}
     shapes = {

@@ -13,7 +13,7 @@ differences lose fewer digits in float32.
 
 # Kernels list every array they touch, and Warp reads types that mypy cannot.
 # ruff: noqa: PLR0913
-# mypy: disable-error-code="no-untyped-def,operator"
+# mypy: disable-error-code="no-untyped-def,operator,index,call-overload"
 
 from typing import Any
 
@@ -45,9 +45,7 @@ def clamped_weights(e: Any):
     zero = e[0] - e[0]
     one = type(zero)(1.0)
     u = e * (one / (e[0] + e[1] + e[2]))
-    return type(e)(
-        wp.clamp(u[0], zero, one), wp.clamp(u[1], zero, one), wp.clamp(u[2], zero, one)
-    )
+    return type(e)(wp.clamp(u[0], zero, one), wp.clamp(u[1], zero, one), wp.clamp(u[2], zero, one))
 
 
 @wp.func
@@ -67,6 +65,43 @@ def coverage(d: Any, inside: bool, sharpness: Any):
     large = one / (one + q)
     small = q * large
     return wp.where(inside, large, small), wp.where(inside, small, large)
+
+
+@wp.func
+def blend_in(
+    pixel: int,
+    covered: Any,
+    free: Any,
+    w: Any,
+    z: Any,
+    near: Any,
+    far: Any,
+    rate: Any,
+    values: wp.array3d(dtype=Any),
+    value_set: int,
+    row: wp.vec3i,
+    blend: wp.array2d(dtype=Any),
+    state: wp.array(dtype=Any),
+):
+    """Add one face to a pixel; what was there shrinks if the face is the nearest so far."""
+    now = state[pixel]
+    top = now[0]
+    total = now[1]
+    if z >= near and z <= far:
+        shrink = type(z)(1.0)
+        if z < top:
+            shrink = wp.exp((z - top) * rate)
+            top = z
+        weight = covered * wp.exp((top - z) * rate)
+        total = total * shrink + weight
+        for n in range(values.shape[2]):
+            mixed = (
+                w[0] * values[value_set, row[0], n]
+                + w[1] * values[value_set, row[1], n]
+                + w[2] * values[value_set, row[2], n]
+            )
+            blend[pixel, n] = blend[pixel, n] * shrink + weight * mixed
+    state[pixel] = type(w)(top, total, now[2] * free)
 
 
 def blend_by_tile(
@@ -134,24 +169,21 @@ def blend_by_tile(
                         covered, free = coverage(d, inside, sharpness)
                         w = soft_barycentric(e, a, b, c, s.perspective)
                         z = w[0] * a[2] + w[1] * b[2] + w[2] * c[2]
-                        now = state[pixel]
-                        top = now[0]
-                        total = now[1]
-                        if z >= near and z <= far:
-                            shrink = one
-                            if z < top:
-                                shrink = wp.exp((z - top) * rate)
-                                top = z
-                            weight = covered * wp.exp((top - z) * rate)
-                            total = total * shrink + weight
-                            for n in range(values.shape[2]):
-                                mixed = (
-                                    w[0] * values[value_set, i, n]
-                                    + w[1] * values[value_set, k, n]
-                                    + w[2] * values[value_set, m, n]
-                                )
-                                blend[pixel, n] = blend[pixel, n] * shrink + weight * mixed
-                        state[pixel] = type(a)(top, total, now[2] * free)
+                        blend_in(
+                            pixel,
+                            covered,
+                            free,
+                            w,
+                            z,
+                            near,
+                            far,
+                            rate,
+                            values,
+                            value_set,
+                            wp.vec3i(i, k, m),
+                            blend,
+                            state,
+                        )
     for y in range(ty * s.tile, wp.min(ty * s.tile + s.tile, s.height)):
         for x in range(tx * s.tile, wp.min(tx * s.tile + s.tile, s.width)):
             pixel = (image * s.height + y) * s.width + x

@@ -6,7 +6,7 @@ the number of additions to shared memory near the number of faces instead of tha
 
 # Kernels list every array they touch, and Warp reads types that mypy cannot.
 # ruff: noqa: PLR0913
-# mypy: disable-error-code="no-untyped-def,operator"
+# mypy: disable-error-code="no-untyped-def,operator,index,call-overload"
 
 from typing import Any
 
@@ -26,6 +26,28 @@ from meshreg.render.warp.functions import (
     pixel_centre,
 )
 from meshreg.render.warp.soft import clamped_weights, coverage, may_cover, soft_barycentric
+
+
+def pack_gradients(
+    first: int,
+    classes_grad: wp.array2d(dtype=Any),
+    blend: wp.array2d(dtype=Any),
+    blend_grad: wp.array2d(dtype=Any),
+    mean_grad: wp.array(dtype=Any),
+):
+    """Per pixel: the incoming gradient in whole chunks, and its product with the pixel's values."""
+    pixel = first + wp.tid()
+    total = type(mean_grad[pixel])(0.0)
+    for n in range(blend.shape[1]):
+        value = blend[pixel, n]
+        up = value * type(total)(0.0)
+        for k in range(4):
+            channel = n * 4 + k
+            if channel < classes_grad.shape[1]:
+                up[k] = classes_grad[pixel, channel]
+        blend_grad[pixel, n] = up
+        total += wp.dot(up, value)
+    mean_grad[pixel] = total
 
 
 @wp.func
@@ -142,9 +164,7 @@ def face_adjoint(
                         toward += pull * free
                         gz = -pull * rate
                         g = g * weight + depths * gz
-                        da, db, dc = soft_barycentric_adjoint(
-                            p, e, a, b, c, sign, s.perspective, g
-                        )
+                        da, db, dc = soft_barycentric_adjoint(p, e, a, b, c, sign, s.perspective, g)
                         ga += da + along_depth(a, gz * w[0])
                         gb += db + along_depth(a, gz * w[1])
                         gc += dc + along_depth(a, gz * w[2])

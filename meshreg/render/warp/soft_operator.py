@@ -101,7 +101,7 @@ class Soften(torch.autograd.Function):
         else:
             state = nothing.repeat(scene.pixels, 1)
         classes = blend[:, :channels].view(*shape, channels)
-        ctx.save_for_backward(verts, attributes, faces, rows, classes, state)
+        ctx.save_for_backward(verts, attributes, faces, rows, blend, state)
         ctx.options, ctx.soft = options, soft
         nearest, _, uncovered = state.unbind(-1)
         depth = torch.where(nearest < nothing[0], nearest, 0.0).view(shape)
@@ -111,22 +111,15 @@ class Soften(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        verts, attributes, faces, rows, classes, state = ctx.saved_tensors
+        verts, attributes, faces, rows, blend, state = ctx.saved_tensors
         scene = make_scene(verts, faces, ctx.options, group="soft")
         values = chunked(attributes)
         wanted = ctx.needs_input_grad[1]
         verts_grad = ThreadSums(verts.shape, scene.verts, shared=False)
         values_grad = ThreadSums(values.shape, values, shared=len(values) == 1)
-        classes_grad, alpha_grad = grads[0], grads[1].contiguous()
-        mean_grad = torch.linalg.vecdot(classes_grad, classes).contiguous()
-        blend_grad = chunked(classes_grad).view(scene.pixels, -1, CHUNK)
-        k = scene.run.kernels
-        views = [
-            as_warp(state, k.vector),
-            as_warp(blend_grad, k.chunk),
-            as_warp(mean_grad.view(-1)),
-            as_warp(alpha_grad.view(-1)),
-        ]
+        k, packed = scene.run.kernels, _packed(scene, grads[0], blend)
+        alpha_grad = as_warp(grads[1].contiguous().view(-1))
+        views = [as_warp(state, k.vector), *packed, alpha_grad]
         meshes = _meshes(scene, rows, values)
         numbers = ctx.soft.arguments(k.scalar)
         jobs = []
@@ -141,6 +134,21 @@ class Soften(torch.autograd.Function):
         if wanted:
             slopes = values_grad.sum().flatten(-2)[..., : attributes.shape[-1]].contiguous()
         return verts_grad.sum(), slopes, None, None, None, None
+
+
+def _packed(scene: Scene, classes_grad: Tensor, blend: Tensor) -> list[Any]:
+    """The gradient of the classes in chunks, and its product with the classes of each pixel."""
+    run, k = scene.run, scene.run.kernels
+    blend_grad, mean_grad = torch.empty_like(blend), blend.new_empty(scene.pixels)
+    given = as_warp(classes_grad.contiguous().view(scene.pixels, -1))
+    chunks = [as_warp(each.view(scene.pixels, -1, CHUNK), k.chunk) for each in (blend, blend_grad)]
+    views = [given, *chunks, as_warp(mean_grad)]
+
+    def pack(first: int, end: int) -> None:
+        run.launch(k.pack_gradients, end - first, [first, *views])
+
+    run.run([partial(pack, *part) for part in scene.pixel_parts()])
+    return views[2:]
 
 
 def _meshes(scene: Scene, rows: Tensor, values: Tensor) -> list[Any]:
@@ -174,7 +182,9 @@ def _blend(
     run.run([partial(fill, *part) for part in tiles.shared_out(run.pieces)])
 
 
-def _tasks(scene: Scene, tiles: Tiles | None) -> Sequence[tuple[Any, list[Any], int, int, int, int]]:
+def _tasks(
+    scene: Scene, tiles: Tiles | None
+) -> Sequence[tuple[Any, list[Any], int, int, int, int]]:
     """Launches of the backward pass: kernel, its lists, range of tasks and of images."""
     if tiles is None or tiles.total == 0:
         return []
