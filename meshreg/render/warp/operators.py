@@ -1,5 +1,6 @@
 """The differentiable operators: autograd functions whose both directions are kernels."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,11 @@ from meshreg.render.warp.sums import ThreadSums
 
 # Neighbouring pixels belong to two surfaces if they lie more than this many pixel widths apart.
 GAP = 2.0
+
+
+def given(grad: Tensor | None, shape: Sequence[int], like: Tensor) -> Tensor:
+    """An output's gradient in the kernels' shape; zeros if the loss did not use the output."""
+    return like.new_zeros(shape) if grad is None else grad.contiguous().view(shape)
 
 
 class Layers(torch.autograd.Function):
@@ -37,22 +43,22 @@ class Layers(torch.autograd.Function):
         index = index.view(shape)
         ctx.save_for_backward(verts, faces, index)
         ctx.options = options
+        ctx.set_materialize_grads(False)  # or torch would fill a gradient of `index` with zeros
         ctx.mark_non_differentiable(index)
         return index, depth.view(shape), bary.view(*shape, 3), dist.view(shape)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         verts, faces, index = ctx.saved_tensors
         scene = make_scene(verts, faces, ctx.options)
         run, k = scene.run, scene.run.kernels
-        depth_grad, bary_grad, dist_grad = (g.contiguous() for g in grads[1:])
         flat = (scene.pixels, ctx.options.layers)
         views = [
             as_warp(index.view(flat)),
-            as_warp(depth_grad.view(flat)),
-            as_warp(bary_grad.view(*flat, 3), k.vector),
-            as_warp(dist_grad.view(flat)),
+            as_warp(given(grads[1], flat, verts)),
+            as_warp(given(grads[2], (*flat, 3), verts), k.vector),
+            as_warp(given(grads[3], flat, verts)),
         ]
         verts_grad = ThreadSums(verts.shape, scene.verts, shared=False)
         jobs = []
@@ -97,12 +103,13 @@ class Shade(torch.autograd.Function):
         ctx.options = options
         shape = (scene.num_images, *options.size)
         seen_depth = seen_depth.view(shape)
+        ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(seen_depth)
         return classes.view(*shape, -1), alpha.view(shape), seen_depth
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         verts, attributes, faces, rows, pixel_width, index, depth, classes = ctx.saved_tensors
         scene = make_scene(verts, faces, ctx.options)
         run, k = scene.run, scene.run.kernels
@@ -111,8 +118,8 @@ class Shade(torch.autograd.Function):
             as_warp(index),
             as_warp(depth),
             as_warp(classes),
-            as_warp(grads[0].contiguous().view(scene.pixels, -1)),
-            as_warp(grads[1].contiguous().view(-1)),
+            as_warp(given(grads[0], classes.shape, verts)),
+            as_warp(given(grads[1], (scene.pixels,), verts)),
         ]
         meshes = [scene.verts_view, scene.faces_view, as_warp(rows), as_warp(attributes)]
         widths = as_warp(pixel_width.contiguous())

@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 
 from meshreg.errors import InputError
 from meshreg.render.warp.launch import CHUNK, as_warp
+from meshreg.render.warp.operators import given
 from meshreg.render.warp.scene import (
     TILE,
     Options,
@@ -105,20 +106,22 @@ class Soften(torch.autograd.Function):
         ctx.options, ctx.soft = options, soft
         nearest, _, uncovered = state.unbind(-1)
         depth = torch.where(nearest < nothing[0], nearest, 0.0).view(shape)
+        ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(depth)
         return classes, (1 - uncovered).view(shape), depth
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         verts, attributes, faces, rows, blend, state = ctx.saved_tensors
         scene = make_scene(verts, faces, ctx.options, group="soft")
         values = chunked(attributes)
         wanted = ctx.needs_input_grad[1]
         verts_grad = ThreadSums(verts.shape, scene.verts, shared=False)
         values_grad = ThreadSums(values.shape, values, shared=len(values) == 1)
-        k, packed = scene.run.kernels, _packed(scene, grads[0], blend)
-        alpha_grad = as_warp(grads[1].contiguous().view(-1))
+        k, channels = scene.run.kernels, (scene.pixels, attributes.shape[-1])
+        packed = _packed(scene, given(grads[0], channels, verts), blend)
+        alpha_grad = as_warp(given(grads[1], (scene.pixels,), verts))
         views = [as_warp(state, k.vector), *packed, alpha_grad]
         meshes = _meshes(scene, rows, values)
         numbers = ctx.soft.arguments(k.scalar)
@@ -140,15 +143,14 @@ def _packed(scene: Scene, classes_grad: Tensor, blend: Tensor) -> list[Any]:
     """The gradient of the classes in chunks, and its product with the classes of each pixel."""
     run, k = scene.run, scene.run.kernels
     blend_grad, mean_grad = torch.empty_like(blend), blend.new_empty(scene.pixels)
-    given = as_warp(classes_grad.contiguous().view(scene.pixels, -1))
     chunks = [as_warp(each.view(scene.pixels, -1, CHUNK), k.chunk) for each in (blend, blend_grad)]
-    views = [given, *chunks, as_warp(mean_grad)]
+    views = [as_warp(classes_grad), *chunks, as_warp(mean_grad)]
 
     def pack(first: int, end: int) -> None:
         run.launch(k.pack_gradients, end - first, [first, *views])
 
     run.run([partial(pack, *part) for part in scene.pixel_parts()])
-    return views[2:]
+    return views[-2:]
 
 
 def _meshes(scene: Scene, rows: Tensor, values: Tensor) -> list[Any]:
