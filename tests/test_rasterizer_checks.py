@@ -35,7 +35,9 @@ WRONG = [
     ("finite K", {"K": K / 0}),
     ("image size", {"size": (0, 4)}),
     ("image size", {"size": (4, -1)}),
-    ("size", {"size": (10**6, 10**6)}),
+    ("image size", {"size": (4.0, 4.0)}),
+    ("pixels", {"size": (10**6, 10**6)}),
+    ("GiB", {"size": (45_000, 47_000)}),
 ]
 
 
@@ -57,7 +59,8 @@ def calls(raster: WarpRasterizer) -> list[Callable[..., object]]:
 
 
 @pytest.mark.parametrize(("message", "change"), WRONG, ids=str)
-def test_wrong_input_is_named(message: str, change: dict) -> None:
+def test_wrong_input_is_named(message: str, change: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "free_memory", lambda device: 2**30)
     for call in calls(WarpRasterizer()):
         with pytest.raises(InputError, match=message) as caught:
             call(**(GOOD | change))

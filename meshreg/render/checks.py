@@ -8,6 +8,7 @@ from torch import Tensor
 
 from meshreg.errors import InputError
 
+MANY = 1 << 31  # kernels count in 32 bits
 SMALL = 1 << 28  # bytes; requests below are not compared with the memory that is left
 
 
@@ -63,9 +64,15 @@ def check_intrinsics(K: Tensor, verts: Tensor) -> None:
     check_finite("K", K)
 
 
-def check_size(size: tuple[int, int]) -> None:
-    if len(size) != 2 or min(size) < 1 or any(int(side) != side for side in size):
+def check_size(size: tuple[int, int], num_images: int) -> None:
+    whole = len(size) == 2 and all(hasattr(side, "__index__") for side in size)
+    if not whole or min(size) < 1:
         raise InputError(f"expected an image size (H, W) of at least 1 x 1, found {size}.")
+    if size[0] * size[1] * max(num_images, 1) >= MANY:
+        raise InputError(
+            f"expected fewer than 2^31 pixels, found size {size} for {num_images} images: "
+            "draw fewer at a time."
+        )
 
 
 def check_attributes(

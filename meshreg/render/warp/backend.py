@@ -224,7 +224,7 @@ class WarpRasterizer:
         checks.check_mesh(verts, faces, "verts_ndc" if K is None else "verts_cam")
         if K is not None:
             checks.check_intrinsics(K, verts)
-        checks.check_size(size)
+        checks.check_size(size, len(verts))
         if z_clip is not None and not z_clip > 0:
             raise InputError(
                 f"expected z_clip > 0 metres, found {z_clip}: give a distance in front."

@@ -154,7 +154,8 @@ class Launcher:
             block = BLOCK_DIM if self.is_cuda else 1  # what a launch will ask for
             ready = (self.kernels.module.name, str(self.device))
             if ready not in _LOADED:
-                load_kernels(self.kernels.module, self.device, block)
+                built = [k for k in vars(self.kernels).values() if isinstance(k, wp.Kernel)]
+                load_kernels(self.kernels.module, built, self.device, block)
                 _LOADED.add(ready)
 
     def launch(self, kernel: wp.Kernel, size: int, inputs: Sequence[Any]) -> None:

@@ -10,6 +10,7 @@ import warp as wp
 from torch import Tensor
 
 from meshreg.errors import InputError
+from meshreg.render.checks import MANY, check_memory
 from meshreg.render.ndc import MIN_DEPTH
 from meshreg.render.warp.functions import Settings
 from meshreg.render.warp.launch import Launcher, as_warp
@@ -150,9 +151,16 @@ def sort_into_tiles(scene: Scene) -> Tiles:
         run.launch(k.bound_faces, end - first, inputs)
 
     run.run([partial(bound, *part) for part in parts])
+    ends = torch.cumsum(count, 0, dtype=torch.int64)
+    total = int(ends[-1])
+    if total >= MANY:
+        raise InputError(
+            f"every face blurs over so much of the image that {total:.1e} pairs of faces and "
+            "tiles would be listed: lower the blur (sigma), size or batch."
+        )
+    check_memory(4 * total, device, f"listing {total} pairs of faces and tiles")
     start = torch.zeros(num_tiles + 1, dtype=torch.int32, device=device)
-    torch.cumsum(count, 0, dtype=torch.int32, out=start[1:])
-    total = int(start[-1])
+    start[1:] = ends
     listed = as_warp(torch.empty(max(total, 1), dtype=torch.int32, device=device))
     cursor = as_warp(start[:-1].clone())
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -80,14 +80,15 @@ def _compiled_files(module: Any, device: Any, block_dim: int) -> list[Path]:
     """The object files that an earlier run left for exactly these kernels."""
     try:
         name = module.get_module_identifier(block_dim)
-    except TypeError:  # older Warp
+    except TypeError:  # Warp before it kept the block size apart from the module
+        module.options["block_dim"] = block_dim
         name = module.get_module_identifier()
     folder = Path(wp.config.kernel_cache_dir, name)
     endings = {".cubin", ".ptx"} if device.is_cuda else {".o"}
     return [file for file in folder.glob("*") if file.suffix in endings]
 
 
-def load_kernels(module: Any, device: Any, block_dim: int) -> None:
+def load_kernels(module: Any, kernels: Sequence[Any], device: Any, block_dim: int) -> None:
     """Compile the kernels of a module, or take them from the cache of compiled kernels.
 
     An unreadable cache entry is compiled anew; a cache that cannot be written is replaced by a
@@ -95,7 +96,7 @@ def load_kernels(module: Any, device: Any, block_dim: int) -> None:
     """
     files = _compiled_files(module, device, block_dim)
     try:
-        _load(module, device, block_dim, cached=bool(files))
+        _load(module, kernels, device, block_dim, cached=bool(files))
         return
     except Exception as error:  # noqa: BLE001  Warp raises plain exceptions for broken files
         LOG.info("the compiled kernels of %s cannot be used: %s", module.name, error)
@@ -104,10 +105,9 @@ def load_kernels(module: Any, device: Any, block_dim: int) -> None:
             shutil.rmtree(folder, ignore_errors=True)
     else:
         wp.config.kernel_cache_dir = _private_folder()
-    if hasattr(module, "mark_modified"):
-        module.mark_modified()  # or Warp would repeat the error that it remembers
+    module.unload()  # or Warp would repeat the error that it remembers
     try:
-        _load(module, device, block_dim, cached=False)
+        _load(module, kernels, device, block_dim, cached=False)
     except Exception as error:
         raise InputError(
             f"the rasteriser's kernels could not be compiled in {wp.config.kernel_cache_dir} "
@@ -115,9 +115,13 @@ def load_kernels(module: Any, device: Any, block_dim: int) -> None:
         ) from error
 
 
-def _load(module: Any, device: Any, block_dim: int, cached: bool) -> None:
+def _load(module: Any, kernels: Sequence[Any], device: Any, block_dim: int, cached: bool) -> None:
     if not cached:
         LOG.info("compiling the rasteriser for this machine, once (%s, %s).", module.name, device)
     # What native code says about a broken file is told better by the caller.
     with quiet(), _silent_stderr() if cached else nullcontext():
         wp.load_module(module, device=device, block_dim=block_dim)
+        executable = module.load(device, block_dim)
+        for kernel in kernels:  # older Warp takes half a file for a whole one
+            if executable.get_kernel_hooks(kernel).forward is None:
+                raise RuntimeError(f"{kernel.key} is missing")
