@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from meshreg.body.assets import BUILTIN_PATH, read_body_data
+from meshreg.errors import InputError
 from meshreg.render.rasterizer import Rasterizer, SemanticImage, rasterizer
 from tests.reference import rasterize as loops
 
@@ -181,3 +182,78 @@ def test_gradients_follow_differences_of_a_finer_picture(raster: Rasterizer, wha
         wanted = torch.stack(differences)
         assert torch.cosine_similarity(slope, wanted, dim=0) > 0.95
         assert 0.7 < slope.norm() / wanted.norm() < 1.2
+
+
+def test_face_attributes_are_vertex_attributes_of_separate_faces(raster: Rasterizer) -> None:
+    size, K = (9, 13), camera((9, 13), 12.0).expand(2, 3, 3)
+    flat = torch.rand(2, 18, 2, dtype=torch.float64) * torch.tensor([16.0, 12.0]) - 2
+    # Too far apart in depth to be taken for one surface.
+    depth = (2 * 1.6 ** torch.arange(6.0).double()).repeat_interleave(3).expand(2, 18)
+    verts = lift(torch.cat([flat, depth[..., None]], -1), K).requires_grad_(True)
+    faces = torch.arange(18).view(-1, 3)
+    colours = torch.rand(2, 6, 3, dtype=torch.float64, requires_grad=True)
+    spread = colours.repeat_interleave(3, 1)
+    by_face = raster.edge_semantic(verts, faces, K, size, colours, background=0.25)
+    by_vertex = raster.edge_semantic(verts, faces, K, size, spread, background=0.25)
+    torch.testing.assert_close(by_face.classes, by_vertex.classes)
+    upstream = torch.randn_like(by_face.classes)
+    for one, other in zip(
+        torch.autograd.grad(by_face.classes, (verts, colours), upstream),
+        torch.autograd.grad(by_vertex.classes, (verts, colours), upstream),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_class_borders_move_with_a_surface_of_coloured_faces(raster: Rasterizer) -> None:
+    flat, faces = sheet(2.5, 16.5, 3.5, 13.5, cells=2)
+    points = torch.cat([flat, torch.full_like(flat[:, :1], 2)], -1)
+    left = (points[faces][..., 0].mean(1) < 9.5).double()  # the border runs along column 9.5
+    shift = torch.zeros(len(points), 2, dtype=torch.float64, requires_grad=True)
+    image = shifted(raster, points, faces, shift, left[None, :, None])
+    ramp = torch.arange(20, dtype=torch.float64).expand(20, 20)
+    inside = torch.zeros(20, 20, dtype=torch.float64)
+    inside[:, 7:12] = 1  # look at the border between the classes alone
+    (slope,) = torch.autograd.grad((image.classes[0, ..., 0] * ramp * inside).sum(), shift)
+    # Ten rows; a column of value 9.5 on average turns to one when the border moves by a pixel.
+    torch.testing.assert_close(slope.sum(0)[0], torch.tensor(95.0).double())
+
+
+def test_as_many_vertices_as_faces_need_the_keyword(raster: Rasterizer) -> None:
+    # Two faces apart and two on top of each other, on four corners.
+    K = camera((9, 9), 9.0)
+    flat = torch.tensor([[0.5, 0.5, 2], [7.5, 0.5, 2], [0.5, 7.5, 2], [7.5, 7.5, 2]]).double()
+    verts = lift(flat[None], K)
+    faces = torch.tensor([[0, 1, 2], [1, 3, 2], [0, 1, 3], [0, 3, 2]])
+    values = torch.tensor([[1.0, 2.0, 3.0, 4.0]]).double()[..., None]
+    by_vertex = raster.edge_semantic(verts, faces, K, (9, 9), values)
+    by_face = raster.edge_semantic(verts, faces, K, (9, 9), values, per_face=True)
+    assert set(by_face.classes.unique().tolist()) == {0.0, 1.0, 2.0}
+    assert len(by_vertex.classes.unique()) > 10
+    with pytest.raises(InputError, match="attributes of shape"):
+        raster.edge_semantic(verts, faces[:2], K, (9, 9), values[:, :3])
+
+
+@pytest.mark.parametrize("per_face", [False, True])
+def test_faces_that_cross_the_camera_plane_are_cut(raster: Rasterizer, per_face: bool) -> None:
+    size, K = (11, 15), camera((11, 15), 9.0)
+    verts = torch.randn(1, 21, 3, dtype=torch.float64) + torch.tensor([0.0, 0.0, 0.4]).double()
+    verts.requires_grad_(True)
+    faces = torch.arange(21).view(-1, 3)
+    rows = 7 if per_face else 21
+    values = torch.rand(1, rows, 3, dtype=torch.float64, requires_grad=True)
+    image = raster.edge_semantic(verts, faces, K, size, values, z_clip=0.3, per_face=per_face)
+    wanted = raster.fragments(verts, faces, K, size, z_clip=0.3)
+    index, bary = wanted.pix_to_face[0, ..., 0], wanted.bary_coords[0, ..., 0, :]
+    hit = index >= 0
+    assert torch.equal(image.alpha[0] > 0, hit) and hit.sum() > 30
+    whole = raster.edge_semantic(verts, faces, K, size, values, per_face=per_face)
+    assert (image.depth != whole.depth).sum() > 10
+    corners = values[0][faces] if not per_face else values[0][:, None].expand(-1, 3, -1)
+    mixed = (bary[..., None] * corners[index.clamp(min=0)]).sum(-2)
+    torch.testing.assert_close(image.classes[0][hit], mixed[hit])
+    upstream = torch.rand_like(image.classes) * hit[..., None]
+    (slope,) = torch.autograd.grad(image.classes, values, upstream, retain_graph=True)
+    (want,) = torch.autograd.grad(mixed * upstream[0], values, torch.ones_like(mixed))
+    torch.testing.assert_close(slope, want)
+    assert torch.autograd.grad(image.classes, verts, upstream)[0].isfinite().all()

@@ -11,7 +11,7 @@ from torch import Tensor
 class CutMesh:
     """A batch of meshes after the cut: each image has its own faces, some of them pieces."""
 
-    points: Float[Tensor, "B Vc 3"]  # the given points, then the new ones
+    points: Float[Tensor, "B Vc D"]  # the given points, then the new ones
     faces: Int[Tensor, "B Fc 3"]  # the given faces or what is left of them, then second pieces
     partner: Int[Tensor, "B Fc"]  # the other piece of the same face, -1 if there is none
     owner: Int[Tensor, "B Fc"]  # the given face that this is or was cut from
@@ -19,11 +19,12 @@ class CutMesh:
 
 
 def cut_at_near_plane(
-    points: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], z_clip: float
+    points: Float[Tensor, "B V D"], faces: Int[Tensor, "F 3"], z_clip: float
 ) -> CutMesh:
     """Replace every face that crosses z = z_clip by its part in front: one or two triangles.
 
     `points` must be so that straight lines are straight: camera space, or (x z, y z, z) of NDC.
+    Columns after the third are attributes, which new points take from the corners between them.
     Faces wholly behind the plane become empty.
     """
     behind = points[..., 2][:, faces] < z_clip
@@ -40,7 +41,9 @@ def cut_at_near_plane(
     per_image = torch.bincount(image, minlength=num_images)
     spare = int(per_image.max()) if len(image) else 0
     rank = torch.arange(len(image), device=image.device) - (per_image.cumsum(0) - per_image)[image]
-    added = points.new_zeros(num_images, spare, 2, 3).index_put((image, rank), new_points)
+    added = points.new_zeros(num_images, spare, 2, points.shape[-1]).index_put(
+        (image, rank), new_points
+    )
 
     first_new = points.shape[1] + 2 * rank
     on_b, on_c = first_new, first_new + 1  # new points on the edges from the lonely corner
@@ -78,13 +81,14 @@ _PIECES = ((0, 3, 4), (3, 1, 4), (4, 1, 2))
 
 
 def _points_on_plane(
-    corners: Float[Tensor, "N 3 3"], z_clip: float
-) -> tuple[Float[Tensor, "N 2 3"], Float[Tensor, "N 2"]]:
+    corners: Float[Tensor, "N 3 D"], z_clip: float
+) -> tuple[Float[Tensor, "N 2 D"], Float[Tensor, "N 2"]]:
     """Where the edges from corner 0 to corners 1 and 2 meet the plane, and how far along."""
     start, ends = corners[:, :1], corners[:, 1:]
     along = (start[..., 2] - z_clip) / (start[..., 2] - ends[..., 2])
-    xy = start[..., :2] + along[..., None] * (ends[..., :2] - start[..., :2])
-    return torch.cat([xy, torch.full_like(xy[..., :1], z_clip)], -1), along
+    new = start + along[..., None] * (ends - start)
+    depth = torch.full_like(new[..., 2:3], z_clip)  # exactly, and whatever moves
+    return torch.cat([new[..., :2], depth, new[..., 3:]], -1), along
 
 
 def _mix(

@@ -28,11 +28,12 @@ class Fragments:
 
 @dataclass(frozen=True, eq=False)
 class SemanticImage:
-    """The front surface's attributes per pixel, differentiable also across its outlines."""
+    """The surface's attributes per pixel, differentiable also across its outlines."""
 
-    classes: Float[Tensor, "B H W C"]  # interpolated attributes; `background` where nothing is hit
-    alpha: Float[Tensor, "B H W"]  # 1 where a face covers the pixel centre, else 0
-    depth: Float[Tensor, "B H W"]  # metres, 0 on the background; carries no gradient
+    classes: Float[Tensor, "B H W C"]  # blended attributes; `background` where nothing is hit
+    alpha: Float[Tensor, "B H W"]  # 1 where a face covers the pixel, 0 where none; soft: between
+    # Metres, 0 on the background; carries no gradient. Soft: that of the nearest face blended.
+    depth: Float[Tensor, "B H W"]
 
 
 @runtime_checkable
@@ -59,19 +60,53 @@ class Rasterizer(Protocol):
         """The `faces_per_pixel` nearest faces of every pixel, as PyTorch3D defines them."""
         ...
 
-    def edge_semantic(
+    def edge_semantic(  # noqa: PLR0913
         self,
         verts_cam: Float[Tensor, "B V 3"],
         faces: Int[Tensor, "F 3"],
         K: Float[Tensor, "B 3 3"],
         size: tuple[int, int],
-        attributes: Float[Tensor, "A V C"],
+        attributes: Float[Tensor, "A N C"],
         *,
         background: float = 0.0,
+        per_face: bool = False,
+        z_clip: float | None = None,
     ) -> SemanticImage:
-        """The front surface's vertex attributes, with gradients of its moving outlines.
+        """The front surface's attributes, with gradients of its moving outlines.
 
-        `attributes` holds one set of vertex values per image, or one for all images (A = 1).
+        `attributes` holds one set of values per image, or one for all images (A = 1). N tells
+        whether they belong to vertices (N = V) or faces (N = F); should a mesh have as many
+        vertices as faces, they belong to vertices unless `per_face` says otherwise.
+        """
+        ...
+
+    def soft_semantic(  # noqa: PLR0913
+        self,
+        verts_cam: Float[Tensor, "B V 3"],
+        faces: Int[Tensor, "F 3"],
+        K: Float[Tensor, "B 3 3"],
+        size: tuple[int, int],
+        attributes: Float[Tensor, "A N C"],
+        *,
+        background: float = 0.0,
+        per_face: bool = False,
+        sigma: float = 1e-5,
+        gamma: float = 0.1,
+        dist_eps: float = 1e-4,
+        z_near: float = 1.0,
+        z_far: float = 100.0,
+        eps: float = 1e-3,
+        perspective_correct: bool = True,
+        cull_backfaces: bool = False,
+        z_clip: float | None = None,
+    ) -> SemanticImage:
+        """All surfaces near each pixel, blended by distance and depth (Liu et al. 2019).
+
+        A face at squared distance d outside a pixel centre (units of half the image's shorter
+        side) covers it with probability 1 / (1 + exp(d / sigma)), and is left out below
+        `dist_eps`. In the classes it counts with this probability times
+        exp(depth weight / gamma); the depth weight falls from 1 at `z_near` to 0 at `z_far`, and
+        `eps` is half of the background's.
         """
         ...
 

@@ -123,3 +123,73 @@ def semantic(
                 else:
                     classes.append(bary[b, row, column, 0] @ values[faces[face - b * len(faces)]])
     return torch.stack(classes).view(*index.shape[:3], -1), (index[..., 0] >= 0).double()
+
+
+def soft_weight(
+    p: Tensor,
+    corners: Tensor,
+    *,
+    sigma: float,
+    dist_eps: float,
+    perspective: bool = True,
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Probability that a face covers a sample, its depth and barycentrics there, or None."""
+    a, b, c = corners
+    area = cross(c, a, b)
+    if area == 0 or corners[:, 2].min() < 1e-8:
+        return None
+    weights = torch.stack([cross(p, b, c), cross(p, c, a), cross(p, a, b)]) / area
+    distance = min(
+        segment_distance2(p, a, b), segment_distance2(p, a, c), segment_distance2(p, b, c)
+    )
+    if (weights >= 0).all():
+        distance = -distance
+    covered = 1 / (1 + (distance / sigma).exp())
+    if covered <= dist_eps:
+        return None
+    weights = weights.clamp(0, 1)
+    weights = weights / weights.sum()
+    if perspective:
+        weights = weights / corners[:, 2]
+        weights = weights / weights.sum()
+    return covered, weights @ corners[:, 2], weights
+
+
+def soft_semantic(
+    verts_ndc: Tensor,
+    faces: Tensor,
+    size: tuple[int, int],
+    attributes: Tensor,
+    *,
+    background: float = 0.0,
+    per_face: bool = False,
+    gamma: float = 0.1,
+    z_near: float = 1.0,
+    z_far: float = 100.0,
+    eps: float = 1e-3,
+    **options: object,
+) -> tuple[Tensor, Tensor]:
+    """Classes and alpha; `options` are those of `soft_weight`."""
+    classes, alpha = [], []
+    for b in range(len(verts_ndc)):
+        values = attributes[min(b, len(attributes) - 1)]
+        for row in range(size[0]):
+            for column in range(size[1]):
+                p = sample(row, column, size)
+                uncovered = torch.ones((), dtype=torch.float64)
+                numbers = [torch.full_like(values[0], background)]
+                exponents = [torch.tensor(2 * eps / gamma, dtype=torch.float64)]
+                for f, corners in enumerate(faces):
+                    found = soft_weight(p, verts_ndc[b, corners], **options)
+                    if found is None:
+                        continue
+                    covered, z, weights = found
+                    uncovered = uncovered * (1 - covered)
+                    if z_near <= z <= z_far:
+                        exponents.append(covered.log() + (z_far - z) / (z_far - z_near) / gamma)
+                        numbers.append(values[f] if per_face else weights @ values[corners])
+                share = torch.stack(exponents).softmax(0)
+                classes.append(share @ torch.stack(numbers))
+                alpha.append(1 - uncovered)
+    shape = (len(verts_ndc), *size)
+    return torch.stack(classes).view(*shape, -1), torch.stack(alpha).view(shape)

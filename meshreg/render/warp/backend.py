@@ -1,19 +1,30 @@
 """The rasteriser that users get by default: camera-space meshes in, fragments or images out."""
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from meshreg.errors import InputError
+from meshreg.render import checks
 from meshreg.render.ndc import divide_by_depth, homogeneous_ndc
 from meshreg.render.near_clip import CutMesh, cut_at_near_plane
 from meshreg.render.rasterizer import Fragments, SemanticImage
 from meshreg.render.warp.operators import Layers, Shade
 from meshreg.render.warp.scene import Options
+from meshreg.render.warp.soft_operator import Soften, Softness
 
 
 class WarpRasterizer:
-    """The `Rasterizer` protocol on Warp kernels; works on the device and in the precision given."""
+    """The `Rasterizer` protocol on Warp kernels; works on the device and in the precision given.
+
+    With `deterministic=True` gradients on the CPU are the same to the last bit for any number of
+    threads.
+    """
+
+    def __init__(self, *, deterministic: bool = False) -> None:
+        self.deterministic = deterministic
 
     def fragments(  # noqa: PLR0913
         self,
@@ -35,7 +46,8 @@ class WarpRasterizer:
         behind the camera are left out whole. `clip_barycentric_coords=None` clips exactly if there
         is blur. Barycentrics always refer to the face's own corners.
         """
-        _check_mesh(verts_cam, faces, z_clip)
+        self._check(verts_cam, faces, size, z_clip, K=K)
+        _check_layers(verts_cam, size, faces_per_pixel)
         if z_clip is not None and not perspective_correct:
             raise InputError(
                 "z_clip cuts faces in space, found perspective_correct=False: leave out one."
@@ -48,6 +60,7 @@ class WarpRasterizer:
             perspective=perspective_correct,
             clip=clip,
             cull=cull_backfaces,
+            deterministic=self.deterministic,
         )
         points = homogeneous_ndc(verts_cam, K.to(verts_cam), size)
         if z_clip is None:
@@ -68,7 +81,8 @@ class WarpRasterizer:
         z_clip: float | None = None,
     ) -> Fragments:
         """As `fragments`, for vertices that are projected already: NDC x and y, camera depth z."""
-        _check_mesh(verts_ndc, faces, z_clip)
+        self._check(verts_ndc, faces, size, z_clip)
+        _check_layers(verts_ndc, size, faces_per_pixel)
         clip = blur_radius > 0 if clip_barycentric_coords is None else clip_barycentric_coords
         options = Options(
             size=size,
@@ -77,6 +91,7 @@ class WarpRasterizer:
             perspective=perspective_correct,
             clip=clip,
             cull=cull_backfaces,
+            deterministic=self.deterministic,
         )
         if z_clip is None:
             return _whole_faces(verts_ndc, faces, options)
@@ -84,43 +99,180 @@ class WarpRasterizer:
         points = torch.cat([xy * z, z], -1) if perspective_correct else verts_ndc
         return _cut_faces(cut_at_near_plane(points, faces, z_clip), len(faces), options)
 
-    def edge_semantic(
+    def edge_semantic(  # noqa: PLR0913
         self,
         verts_cam: Float[Tensor, "B V 3"],
         faces: Int[Tensor, "F 3"],
         K: Float[Tensor, "B 3 3"],
         size: tuple[int, int],
-        attributes: Float[Tensor, "A V C"],
+        attributes: Float[Tensor, "A N C"],
         *,
         background: float = 0.0,
+        per_face: bool = False,
+        z_clip: float | None = None,
     ) -> SemanticImage:
-        """The front surface's vertex attributes, with gradients of its moving outlines.
+        """The front surface's attributes, with gradients of its moving outlines.
 
-        Faces with a corner at or behind the camera are left out whole. Classes should vary little
-        within a face, or be constant on it; see `meshreg.render.warp.edge` for the gradient.
+        Faces that cross z = `z_clip` (metres) are cut there; without it, faces with a corner at or
+        behind the camera are left out whole. Vertex attributes should vary little within a face;
+        see `meshreg.render.warp.edge` for the gradient.
         """
-        _check_mesh(verts_cam, faces)
-        if attributes.shape[0] not in (1, verts_cam.shape[0]) or (
-            attributes.shape[1] != verts_cam.shape[1]
-        ):
-            raise InputError(
-                f"expected attributes of shape (1 or {len(verts_cam)}, {verts_cam.shape[1]}, C), "
-                f"found {tuple(attributes.shape)}: give one row per vertex."
-            )
+        self._check(verts_cam, faces, size, z_clip, K=K)
+        per_face = checks.check_attributes(attributes, verts_cam, faces, per_face)
+        _check_channels(verts_cam, size, attributes.shape[-1])
         K = K.to(verts_cam)
-        verts_ndc = divide_by_depth(homogeneous_ndc(verts_cam, K, size))
+        points = homogeneous_ndc(verts_cam, K, size)
+        mesh = _dressed(points, faces, attributes.to(verts_cam), per_face, z_clip)
         # Metres that one pixel spans at a depth of one metre.
         pixel_width = 2 / (K[:, 0, 0] + K[:, 1, 1]).detach().expand(verts_cam.shape[0])
-        options = Options(size=size, closed=True)
+        options = Options(
+            size=size, closed=True, constant=per_face, deterministic=self.deterministic
+        )
         classes, alpha, depth = Shade.apply(
-            verts_ndc,
-            attributes.to(verts_cam),
-            _topologies(faces),
+            divide_by_depth(mesh.points),
+            mesh.attributes,
+            mesh.faces,
+            mesh.rows,
             pixel_width,
             background,
             options,
         )
         return SemanticImage(classes=classes, alpha=alpha, depth=depth)
+
+    def soft_semantic(  # noqa: PLR0913
+        self,
+        verts_cam: Float[Tensor, "B V 3"],
+        faces: Int[Tensor, "F 3"],
+        K: Float[Tensor, "B 3 3"],
+        size: tuple[int, int],
+        attributes: Float[Tensor, "A N C"],
+        *,
+        background: float = 0.0,
+        per_face: bool = False,
+        sigma: float = 1e-5,
+        gamma: float = 0.1,
+        dist_eps: float = 1e-4,
+        z_near: float = 1.0,
+        z_far: float = 100.0,
+        eps: float = 1e-3,
+        perspective_correct: bool = True,
+        cull_backfaces: bool = False,
+        z_clip: float | None = None,
+    ) -> SemanticImage:
+        """All surfaces near each pixel, blended by distance and depth.
+
+        See `meshreg.render.warp.soft` for the formula. Both pieces of a face that is cut at
+        z = `z_clip` count as faces of their own.
+        """
+        self._check(verts_cam, faces, size, z_clip, K=K)
+        per_face = checks.check_attributes(attributes, verts_cam, faces, per_face)
+        soft = Softness(sigma, gamma, dist_eps, z_near, z_far, eps, background)
+        _check_channels(verts_cam, size, attributes.shape[-1])
+        points = homogeneous_ndc(verts_cam, K.to(verts_cam), size)
+        mesh = _dressed(points, faces, attributes.to(verts_cam), per_face, z_clip)
+        options = self._soft_options(size, soft, perspective_correct, cull_backfaces)
+        return _soften(divide_by_depth(mesh.points), mesh, options, soft)
+
+    def soft_semantic_ndc(  # noqa: PLR0913
+        self,
+        verts_ndc: Float[Tensor, "B V 3"],
+        faces: Int[Tensor, "F 3"],
+        size: tuple[int, int],
+        attributes: Float[Tensor, "A N C"],
+        *,
+        background: float = 0.0,
+        per_face: bool = False,
+        sigma: float = 1e-5,
+        gamma: float = 0.1,
+        dist_eps: float = 1e-4,
+        z_near: float = 1.0,
+        z_far: float = 100.0,
+        eps: float = 1e-3,
+        perspective_correct: bool = True,
+        cull_backfaces: bool = False,
+    ) -> SemanticImage:
+        """As `soft_semantic`, for vertices that are projected already: x left, y up, depth z."""
+        self._check(verts_ndc, faces, size, None)
+        per_face = checks.check_attributes(attributes, verts_ndc, faces, per_face)
+        soft = Softness(sigma, gamma, dist_eps, z_near, z_far, eps, background)
+        _check_channels(verts_ndc, size, attributes.shape[-1])
+        mesh = _dressed(verts_ndc, faces, attributes.to(verts_ndc), per_face, None)
+        options = self._soft_options(size, soft, perspective_correct, cull_backfaces)
+        return _soften(mesh.points, mesh, options, soft)
+
+    def _soft_options(
+        self, size: tuple[int, int], soft: Softness, perspective: bool, cull: bool
+    ) -> Options:
+        return Options(
+            size=size,
+            blur=soft.blur,
+            perspective=perspective,
+            clip=True,
+            cull=cull,
+            closed=True,
+            deterministic=self.deterministic,
+        )
+
+    def _check(
+        self,
+        verts: Tensor,
+        faces: Tensor,
+        size: tuple[int, int],
+        z_clip: float | None,
+        K: Tensor | None = None,
+    ) -> None:
+        checks.check_mesh(verts, faces, "verts_ndc" if K is None else "verts_cam")
+        if K is not None:
+            checks.check_intrinsics(K, verts)
+        checks.check_size(size, len(verts))
+        if z_clip is not None and not z_clip > 0:
+            raise InputError(
+                f"expected z_clip > 0 metres, found {z_clip}: give a distance in front."
+            )
+        if self.deterministic and verts.is_cuda:
+            raise InputError(
+                "deterministic=True works on the CPU only, found vertices on "
+                f"{verts.device}: move them or leave it out."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class _DressedMesh:
+    """A mesh with attributes, after faces were cut if that was wished."""
+
+    points: Tensor  # (B, V, 3) as given, or with more points
+    faces: Tensor  # (1 or B, F, 3) 32-bit corners
+    attributes: Tensor  # (A, N, C)
+    rows: Tensor  # (1 or B, F, 3) 32-bit: which row of `attributes` each corner has
+
+
+def _dressed(
+    points: Tensor, faces: Tensor, attributes: Tensor, per_face: bool, z_clip: float | None
+) -> _DressedMesh:
+    if z_clip is None or bool((points[..., 2] >= z_clip).all()):
+        corners = _topologies(faces)
+        rows = corners
+        if per_face:
+            own = torch.arange(len(faces), dtype=torch.int32, device=faces.device)
+            rows = own[None, :, None].expand(-1, -1, 3).contiguous()
+        return _DressedMesh(points, corners, attributes, rows)
+    if per_face:
+        mesh = cut_at_near_plane(points, faces, z_clip)
+        rows = mesh.owner.int()[..., None].expand(-1, -1, 3).contiguous()
+        return _DressedMesh(mesh.points, mesh.faces.int().contiguous(), attributes, rows)
+    dressed = torch.cat([points, attributes.expand(len(points), -1, -1)], -1)
+    mesh = cut_at_near_plane(dressed, faces, z_clip)
+    corners = mesh.faces.int().contiguous()
+    return _DressedMesh(mesh.points[..., :3], corners, mesh.points[..., 3:], corners)
+
+
+def _soften(
+    verts_ndc: Tensor, mesh: _DressedMesh, options: Options, soft: Softness
+) -> SemanticImage:
+    classes, alpha, depth = Soften.apply(
+        verts_ndc, mesh.attributes, mesh.faces, mesh.rows, options, soft
+    )
+    return SemanticImage(classes=classes, alpha=alpha, depth=depth)
 
 
 def _whole_faces(verts_ndc: Tensor, faces: Tensor, options: Options) -> Fragments:
@@ -151,16 +303,14 @@ def _topologies(faces: Tensor) -> Tensor:
     return faces.to(torch.int32).contiguous()[None]
 
 
-def _check_mesh(verts: Tensor, faces: Tensor, z_clip: float | None = None) -> None:
-    if verts.device != faces.device:
-        raise InputError(
-            f"vertices are on {verts.device} but faces on {faces.device}: move them together."
-        )
-    # A kernel would read whatever lies in memory there.
-    if faces.numel() and not 0 <= int(faces.amin()) <= int(faces.amax()) < verts.shape[1]:
-        raise InputError(
-            f"expected face corners between 0 and {verts.shape[1] - 1}, found {int(faces.amin())} "
-            f"to {int(faces.amax())}: use the faces that belong to these vertices."
-        )
-    if z_clip is not None and z_clip <= 0:
-        raise InputError(f"expected z_clip > 0 metres, found {z_clip}: give a distance in front.")
+def _check_layers(verts: Tensor, size: tuple[int, int], layers: int) -> None:
+    """The results hold an index, a depth, a distance and three barycentrics per layer."""
+    count = len(verts) * size[0] * size[1] * max(layers, 1)
+    needed = count * (8 + 5 * verts.element_size())
+    checks.check_memory(needed, verts.device, f"faces_per_pixel={layers} at size {size}")
+
+
+def _check_channels(verts: Tensor, size: tuple[int, int], channels: int) -> None:
+    count = len(verts) * size[0] * size[1] * (channels + 6)
+    needed = count * verts.element_size()
+    checks.check_memory(needed, verts.device, f"an image of {channels} channels at size {size}")

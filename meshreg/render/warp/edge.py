@@ -8,7 +8,11 @@ is that of the edge gradients of Pidhorskyi et al., "Rasterized Edge Gradients",
 
 Inside one surface the barycentrics carry the gradient. Two neighbouring pixels see one surface if
 their faces share a corner, or if one face's plane, continued to the other pixel, comes close to
-the depth found there (the limit is `gap` times the width of a pixel at that depth).
+the depth found there (the limit is `gap` times the width of a pixel at that depth). Attributes that
+are constant on each face have no such gradient: there every pair of different values is an outline.
+
+`rows` holds, for each face, the rows of `attributes` that belong to its corners: three vertices, or
+three times the face itself.
 """
 
 # Kernels list every array they touch, and Warp reads types that mypy cannot.
@@ -32,28 +36,40 @@ from meshreg.render.warp.functions import (
 def shade(
     verts: wp.array2d(dtype=Any),
     faces: wp.array3d(dtype=wp.int32),
+    rows: wp.array3d(dtype=wp.int32),
     attributes: wp.array3d(dtype=Any),
     first: int,
     s: Settings,
+    background: Any,
     index: wp.array2d(dtype=wp.int64),
+    depth: wp.array2d(dtype=Any),
     classes: wp.array2d(dtype=Any),
+    alpha: wp.array(dtype=Any),
+    seen_depth: wp.array(dtype=Any),
 ):
-    """Per pixel: interpolate the attributes of the front face; other pixels stay as they are."""
+    """Per pixel: interpolate the attributes of the front face, or take the background."""
     pixel = first + wp.tid()
     image = pixel / (s.height * s.width)
     row = pixel / s.width - image * s.height
     column = pixel - (image * s.height + row) * s.width
     face = index[pixel, 0]
     if face < wp.int64(0):
+        for n in range(classes.shape[1]):
+            classes[pixel, n] = background
+        alpha[pixel] = type(background)(0.0)
+        seen_depth[pixel] = type(background)(0.0)
         return
+    alpha[pixel] = type(background)(1.0)
+    seen_depth[pixel] = depth[pixel, 0]
     f = int(face) - image * s.num_faces
     topology = wp.min(image, faces.shape[0] - 1)
-    i = faces[topology, f, 0]
-    j = faces[topology, f, 1]
-    m = faces[topology, f, 2]
-    a = verts[image, i]
-    b = verts[image, j]
-    c = verts[image, m]
+    a = verts[image, faces[topology, f, 0]]
+    b = verts[image, faces[topology, f, 1]]
+    c = verts[image, faces[topology, f, 2]]
+    row_set = wp.min(image, rows.shape[0] - 1)
+    i = rows[row_set, f, 0]
+    j = rows[row_set, f, 1]
+    m = rows[row_set, f, 2]
     p = pixel_centre(column, row, s, a)
     e = edge_values(p, a, b, c, wp.sign(edge_value(c, a, b)))
     w = barycentric(e, a, b, c, s.perspective, s.clip)
@@ -178,7 +194,7 @@ def outline_pull(
             if behind != face and in_front:
                 gain = loss_per_pixel_moved(pixel, other, index, classes, classes_grad, alpha_grad)
                 breaks = gain != gain - gain
-                if breaks and behind >= wp.int64(0):
+                if breaks and behind >= wp.int64(0) and s.constant == 0:
                     q = pixel_centre(x, y, s, p)
                     f = int(face) - image * s.num_faces
                     g = int(behind) - image * s.num_faces
@@ -192,6 +208,7 @@ def outline_pull(
 def shade_adjoint(
     verts: wp.array2d(dtype=Any),
     faces: wp.array3d(dtype=wp.int32),
+    rows: wp.array3d(dtype=wp.int32),
     attributes: wp.array3d(dtype=Any),
     pixel_width: wp.array(dtype=Any),
     first: int,
@@ -230,17 +247,21 @@ def shade_adjoint(
     e = edge_values(p, a, b, c, sign)
     w = barycentric(e, a, b, c, s.perspective, s.clip)
     values = wp.min(image, attributes.shape[0] - 1)
+    row_set = wp.min(image, rows.shape[0] - 1)
+    ri = rows[row_set, f, 0]
+    rj = rows[row_set, f, 1]
+    rm = rows[row_set, f, 2]
     bary_grad = a - a
     for n in range(attributes.shape[2]):
         g = classes_grad[pixel, n]
         bary_grad += g * type(a)(
-            attributes[values, i, n], attributes[values, j, n], attributes[values, m, n]
+            attributes[values, ri, n], attributes[values, rj, n], attributes[values, rm, n]
         )
         if attributes_grad.shape[0] > 0:
             out = wp.where(attributes.shape[0] == 1, 0, image - first_image)
-            wp.atomic_add(attributes_grad, out, i, n, g * w[0])
-            wp.atomic_add(attributes_grad, out, j, n, g * w[1])
-            wp.atomic_add(attributes_grad, out, m, n, g * w[2])
+            wp.atomic_add(attributes_grad, out, ri, n, g * w[0])
+            wp.atomic_add(attributes_grad, out, rj, n, g * w[1])
+            wp.atomic_add(attributes_grad, out, rm, n, g * w[2])
     ga, gb, gc = barycentric_adjoint(p, a, b, c, sign, s.perspective, s.clip, bary_grad)
     pull = outline_pull(
         verts,

@@ -28,6 +28,7 @@ class Settings:
     clip: int  # 1: barycentrics of pixels outside a face are clamped to it
     cull: int  # 1: faces seen from behind are dropped
     closed: int  # 1: a sample on the outline of a face belongs to it
+    constant: int  # 1: attributes are constant on a face, so that every class border is an outline
 
 
 @wp.func
@@ -97,6 +98,26 @@ def barycentric(e: Any, a: Any, b: Any, c: Any, perspective: int, clip: int):
 
 
 @wp.func
+def edge_values_adjoint(p: Any, a: Any, b: Any, c: Any, sign: Any, h: Any):
+    """Gradients of sum(h * edge_values) with respect to the corners."""
+    zero = sign - sign
+    h = h * sign
+    u = a - p
+    v = b - p
+    w = c - p
+    ga = type(h)(h[1] * w[1] - h[2] * v[1], h[2] * v[0] - h[1] * w[0], zero)
+    gb = type(h)(h[2] * u[1] - h[0] * w[1], h[0] * w[0] - h[2] * u[0], zero)
+    gc = type(h)(h[0] * v[1] - h[1] * u[1], h[1] * u[0] - h[0] * v[0], zero)
+    return ga, gb, gc
+
+
+@wp.func
+def along_depth(like: Any, z: Any):
+    """A gradient with respect to depth alone."""
+    return type(like)(z - z, z - z, z)
+
+
+@wp.func
 def barycentric_adjoint(
     p: Any, a: Any, b: Any, c: Any, sign: Any, perspective: int, clip: int, g: Any
 ):
@@ -124,14 +145,8 @@ def barycentric_adjoint(
             h[0] * e[0] * b[2] + h[1] * e[1] * a[2],
         )
         h = type(g)(h[0] * b[2] * c[2], h[1] * a[2] * c[2], h[2] * a[2] * b[2])
-    h = h * sign
-    u = a - p
-    v = b - p
-    w = c - p
-    ga = type(g)(h[1] * w[1] - h[2] * v[1], h[2] * v[0] - h[1] * w[0], gz[0])
-    gb = type(g)(h[2] * u[1] - h[0] * w[1], h[0] * w[0] - h[2] * u[0], gz[1])
-    gc = type(g)(h[0] * v[1] - h[1] * u[1], h[1] * u[0] - h[0] * v[0], gz[2])
-    return ga, gb, gc
+    ga, gb, gc = edge_values_adjoint(p, a, b, c, sign, h)
+    return ga + along_depth(g, gz[0]), gb + along_depth(g, gz[1]), gc + along_depth(g, gz[2])
 
 
 @wp.func
@@ -176,10 +191,20 @@ def inverse_lengths2(a: Any, b: Any, c: Any):
 
 
 @wp.func
-def outline_distance2_adjoint(p: Any, a: Any, b: Any, c: Any, g: Any):
-    """Gradients of g * outline_distance2; the place on the edge is optimal and counts as fixed."""
+def outline_limits(a: Any, b: Any, c: Any, reach: Any):
+    """Edge values below these belong to samples farther than `reach` outside an edge."""
+    grown = -reach * type(reach)(1.001)
+    return type(a)(
+        grown * wp.sqrt((c[0] - b[0]) * (c[0] - b[0]) + (c[1] - b[1]) * (c[1] - b[1])),
+        grown * wp.sqrt((a[0] - c[0]) * (a[0] - c[0]) + (a[1] - c[1]) * (a[1] - c[1])),
+        grown * wp.sqrt((b[0] - a[0]) * (b[0] - a[0]) + (b[1] - a[1]) * (b[1] - a[1])),
+    )
+
+
+@wp.func
+def outline_place_adjoint(p: Any, a: Any, b: Any, c: Any, edge: int, t: Any, g: Any):
+    """Gradients of g * outline_distance2 for its place (edge, t), which is optimal and so fixed."""
     zero = type(g)(0.0)
-    d, edge, t = outline_distance2(p, a, b, c, inverse_lengths2(a, b, c))
     start = a
     end = b
     if edge == 1:
@@ -196,3 +221,11 @@ def outline_distance2_adjoint(p: Any, a: Any, b: Any, c: Any, g: Any):
     if edge == 1:
         return near, type(a)(zero, zero, zero), far
     return type(a)(zero, zero, zero), near, far
+
+
+@wp.func
+def outline_distance2_adjoint(p: Any, a: Any, b: Any, c: Any, g: Any):
+    """Gradients of g * outline_distance2."""
+    d, edge, t = outline_distance2(p, a, b, c, inverse_lengths2(a, b, c))
+    ga, gb, gc = outline_place_adjoint(p, a, b, c, edge, t, g)
+    return ga, gb, gc

@@ -40,16 +40,19 @@ def describe_layers(
     for k in range(s.layers):
         face = index[pixel, k]
         if face < wp.int64(0):
-            return
-        f = int(face) - image * s.num_faces
-        a = verts[image, faces[topology, f, 0]]
-        b = verts[image, faces[topology, f, 1]]
-        c = verts[image, faces[topology, f, 2]]
-        p = pixel_centre(column, row, s, a)
-        e = edge_values(p, a, b, c, wp.sign(edge_value(c, a, b)))
-        bary[pixel, k] = barycentric(e, a, b, c, s.perspective, s.clip)
-        d, edge, t = outline_distance2(p, a, b, c, inverse_lengths2(a, b, c))
-        dist[pixel, k] = wp.where(is_inside(e, s.closed), -d, d)
+            nothing = -type(dist[pixel, k])(1.0)
+            bary[pixel, k] = type(bary[pixel, k])(nothing, nothing, nothing)
+            dist[pixel, k] = nothing
+        else:
+            f = int(face) - image * s.num_faces
+            a = verts[image, faces[topology, f, 0]]
+            b = verts[image, faces[topology, f, 1]]
+            c = verts[image, faces[topology, f, 2]]
+            p = pixel_centre(column, row, s, a)
+            e = edge_values(p, a, b, c, wp.sign(edge_value(c, a, b)))
+            bary[pixel, k] = barycentric(e, a, b, c, s.perspective, s.clip)
+            d, edge, t = outline_distance2(p, a, b, c, inverse_lengths2(a, b, c))
+            dist[pixel, k] = wp.where(is_inside(e, s.closed), -d, d)
 
 
 def describe_layers_adjoint(

@@ -1,5 +1,6 @@
 """The differentiable operators: autograd functions whose both directions are kernels."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -9,30 +10,15 @@ from torch.autograd.function import once_differentiable
 
 from meshreg.render.warp.launch import as_warp
 from meshreg.render.warp.scene import Options, find_layers, make_scene
+from meshreg.render.warp.sums import ThreadSums
 
 # Neighbouring pixels belong to two surfaces if they lie more than this many pixel widths apart.
 GAP = 2.0
 
 
-class ThreadSums:
-    """One gradient buffer per thread: additions of two CPU threads to one number could collide."""
-
-    def __init__(self, shape: torch.Size, like: Tensor, shared: bool) -> None:
-        self.total = like.new_zeros(shape)
-        self.shared = shared  # one set of values for all images
-        self.parts: list[tuple[slice, Tensor]] = []
-
-    def part(self, begin: int, stop: int) -> Tensor:
-        """A zero buffer for the images begin..stop, to be filled by one thread."""
-        images = slice(0, 1) if self.shared else slice(begin, stop)
-        buffer = torch.zeros_like(self.total[images])
-        self.parts.append((images, buffer))
-        return buffer
-
-    def sum(self) -> Tensor:
-        for images, buffer in self.parts:
-            self.total[images] += buffer
-        return self.total
+def given(grad: Tensor | None, shape: Sequence[int], like: Tensor) -> Tensor:
+    """An output's gradient in the kernels' shape; zeros if the loss did not use the output."""
+    return like.new_zeros(shape) if grad is None else grad.contiguous().view(shape)
 
 
 class Layers(torch.autograd.Function):
@@ -45,8 +31,7 @@ class Layers(torch.autograd.Function):
         scene = make_scene(verts, faces, options, partner)
         run, k = scene.run, scene.run.kernels
         index, depth = find_layers(scene)
-        bary = depth.new_full((*depth.shape, 3), -1.0)
-        dist = torch.full_like(depth, -1.0)
+        bary, dist = depth.new_empty((*depth.shape, 3)), torch.empty_like(depth)
         views = [as_warp(index), as_warp(bary, k.vector), as_warp(dist)]
 
         def describe(first: int, end: int) -> None:
@@ -58,22 +43,22 @@ class Layers(torch.autograd.Function):
         index = index.view(shape)
         ctx.save_for_backward(verts, faces, index)
         ctx.options = options
+        ctx.set_materialize_grads(False)  # or torch would fill a gradient of `index` with zeros
         ctx.mark_non_differentiable(index)
         return index, depth.view(shape), bary.view(*shape, 3), dist.view(shape)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         verts, faces, index = ctx.saved_tensors
         scene = make_scene(verts, faces, ctx.options)
         run, k = scene.run, scene.run.kernels
-        depth_grad, bary_grad, dist_grad = (g.contiguous() for g in grads[1:])
         flat = (scene.pixels, ctx.options.layers)
         views = [
             as_warp(index.view(flat)),
-            as_warp(depth_grad.view(flat)),
-            as_warp(bary_grad.view(*flat, 3), k.vector),
-            as_warp(dist_grad.view(flat)),
+            as_warp(given(grads[1], flat, verts)),
+            as_warp(given(grads[2], (*flat, 3), verts), k.vector),
+            as_warp(given(grads[3], flat, verts)),
         ]
         verts_grad = ThreadSums(verts.shape, scene.verts, shared=False)
         jobs = []
@@ -95,6 +80,7 @@ class Shade(torch.autograd.Function):
         verts: Tensor,
         attributes: Tensor,
         faces: Tensor,
+        rows: Tensor,
         pixel_width: Tensor,
         background: float,
         options: Options,
@@ -103,28 +89,28 @@ class Shade(torch.autograd.Function):
         run, k = scene.run, scene.run.kernels
         index, depth = find_layers(scene)
         attributes = attributes.detach().contiguous()
-        classes = depth.new_full((scene.pixels, attributes.shape[-1]), background)
-        views = [as_warp(index), as_warp(classes)]
-        values = as_warp(attributes)
+        classes = depth.new_empty((scene.pixels, attributes.shape[-1]))
+        alpha, seen_depth = depth.new_empty(scene.pixels), depth.new_empty(scene.pixels)
+        views = [as_warp(out) for out in (index, depth, classes, alpha, seen_depth)]
+        meshes = [scene.verts_view, scene.faces_view, as_warp(rows), as_warp(attributes)]
 
         def shade(first: int, end: int) -> None:
-            inputs = [scene.verts_view, scene.faces_view, values, first, scene.settings, *views]
+            inputs = [*meshes, first, scene.settings, k.scalar(background), *views]
             run.launch(k.shade, end - first, inputs)
 
         run.run([partial(shade, a, b) for a, b in scene.pixel_parts()])
-        ctx.save_for_backward(verts, attributes, faces, pixel_width, index, depth, classes)
+        ctx.save_for_backward(verts, attributes, faces, rows, pixel_width, index, depth, classes)
         ctx.options = options
         shape = (scene.num_images, *options.size)
-        hit = index >= 0
-        alpha = hit.to(depth).view(shape)
-        depth = torch.where(hit, depth, 0.0).view(shape)
-        ctx.mark_non_differentiable(depth)
-        return classes.view(*shape, -1), alpha, depth
+        seen_depth = seen_depth.view(shape)
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(seen_depth)
+        return classes.view(*shape, -1), alpha.view(shape), seen_depth
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        verts, attributes, faces, pixel_width, index, depth, classes = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        verts, attributes, faces, rows, pixel_width, index, depth, classes = ctx.saved_tensors
         scene = make_scene(verts, faces, ctx.options)
         run, k = scene.run, scene.run.kernels
         views = [
@@ -132,10 +118,11 @@ class Shade(torch.autograd.Function):
             as_warp(index),
             as_warp(depth),
             as_warp(classes),
-            as_warp(grads[0].contiguous().view(scene.pixels, -1)),
-            as_warp(grads[1].contiguous().view(-1)),
+            as_warp(given(grads[0], classes.shape, verts)),
+            as_warp(given(grads[1], (scene.pixels,), verts)),
         ]
-        values, widths = as_warp(attributes), as_warp(pixel_width.contiguous())
+        meshes = [scene.verts_view, scene.faces_view, as_warp(rows), as_warp(attributes)]
+        widths = as_warp(pixel_width.contiguous())
         wanted = ctx.needs_input_grad[1]
         verts_grad = ThreadSums(verts.shape, scene.verts, shared=False)
         attributes_grad = ThreadSums(attributes.shape, attributes, shared=len(attributes) == 1)
@@ -143,9 +130,8 @@ class Shade(torch.autograd.Function):
         for first, end in scene.pixel_parts():
             begin, stop = scene.images_of(first, end)
             out = attributes_grad.part(begin, stop) if wanted else attributes[:0]
-            inputs = [scene.verts_view, scene.faces_view, values, widths, first, begin]
-            inputs += [scene.settings, *views, as_warp(verts_grad.part(begin, stop), k.vector)]
-            inputs.append(as_warp(out))
+            inputs = [*meshes, widths, first, begin, scene.settings]
+            inputs += [*views, as_warp(verts_grad.part(begin, stop), k.vector), as_warp(out)]
             jobs.append(partial(run.launch, k.shade_adjoint, end - first, inputs))
         run.run(jobs)
-        return verts_grad.sum(), attributes_grad.sum() if wanted else None, None, None, None, None
+        return verts_grad.sum(), attributes_grad.sum() if wanted else None, *[None] * 5

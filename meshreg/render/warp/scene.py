@@ -10,6 +10,7 @@ import warp as wp
 from torch import Tensor
 
 from meshreg.errors import InputError
+from meshreg.render.checks import MANY, check_memory
 from meshreg.render.ndc import MIN_DEPTH
 from meshreg.render.warp.functions import Settings
 from meshreg.render.warp.launch import Launcher, as_warp
@@ -30,6 +31,8 @@ class Options:
     clip: bool = False
     cull: bool = False
     closed: bool = False  # a sample on a face's outline belongs to it; tiny faces are drawn too
+    constant: bool = False  # attributes belong to faces, not to vertices
+    deterministic: bool = False  # the number of threads must not show in the last digits
 
     def __post_init__(self) -> None:
         if min(self.size) < 1:
@@ -52,6 +55,7 @@ class Options:
         s.clip = int(self.clip)
         s.cull = int(self.cull)
         s.closed = int(self.closed)
+        s.constant = int(self.constant)
         return s
 
 
@@ -79,9 +83,13 @@ class Scene:
 
 
 def make_scene(
-    verts: Tensor, faces: Tensor, options: Options, partner: Tensor | None = None
+    verts: Tensor,
+    faces: Tensor,
+    options: Options,
+    partner: Tensor | None = None,
+    group: str = "hard",
 ) -> Scene:
-    run = Launcher(verts)
+    run = Launcher(verts, group, options.deterministic)
     verts = verts.detach().contiguous()
     height, width = options.size
     if partner is None:
@@ -114,11 +122,10 @@ class Tiles:
     listed_view: Any  # face numbers, tile after tile
     total: int
 
-    def shared_out(self, threads: int) -> list[tuple[int, int]]:
-        """Ranges of tiles, one per thread, with about as many faces to test in each."""
+    def shared_out(self, pieces: int) -> list[tuple[int, int]]:
+        """Ranges of tiles with about as many faces to test in each."""
         cuts = [
-            int(torch.searchsorted(self.start, self.total * i // threads))
-            for i in range(1, threads)
+            int(torch.searchsorted(self.start, self.total * i // pieces)) for i in range(1, pieces)
         ]
         cuts = [0, *cuts, len(self.start) - 1]
         return [(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if b > a]
@@ -144,9 +151,16 @@ def sort_into_tiles(scene: Scene) -> Tiles:
         run.launch(k.bound_faces, end - first, inputs)
 
     run.run([partial(bound, *part) for part in parts])
+    ends = torch.cumsum(count, 0, dtype=torch.int64)
+    total = int(ends[-1])
+    if total >= MANY:
+        raise InputError(
+            f"every face blurs over so much of the image that {total:.1e} pairs of faces and "
+            "tiles would be listed: lower the blur (sigma), size or batch."
+        )
+    check_memory(4 * total, device, f"listing {total} pairs of faces and tiles")
     start = torch.zeros(num_tiles + 1, dtype=torch.int32, device=device)
-    torch.cumsum(count, 0, dtype=torch.int32, out=start[1:])
-    total = int(start[-1])
+    start[1:] = ends
     listed = as_warp(torch.empty(max(total, 1), dtype=torch.int32, device=device))
     cursor = as_warp(start[:-1].clone())
 
@@ -161,13 +175,15 @@ def find_layers(scene: Scene) -> tuple[Tensor, Tensor]:
     """The nearest faces of every pixel (packed index) and their depths, both (B H W, K)."""
     run, s, k = scene.run, scene.settings, scene.run.kernels
     like, shape = scene.verts, (scene.pixels, scene.options.layers)
-    index = torch.full(shape, -1, dtype=torch.int64, device=like.device)
-    depth = like.new_full(shape, -1.0)
     if s.num_faces * scene.num_images == 0:
-        return index, depth
+        index = torch.full(shape, -1, dtype=torch.int64, device=like.device)
+        return index, like.new_full(shape, -1.0)
 
     tiles = sort_into_tiles(scene)
-    found = torch.zeros(scene.pixels, dtype=torch.int32, device=like.device)
+    # Not filled here: the kernel clears a tile before it searches, on every thread at once.
+    index = torch.empty(shape, dtype=torch.int64, device=like.device)
+    depth = like.new_empty(shape)
+    found = torch.empty(scene.pixels, dtype=torch.int32, device=like.device)
     meshes = [scene.verts_view, scene.faces_view]
     lists = [tiles.box_view, tiles.start_view, tiles.listed_view, scene.partner_view]
     blur = scene.options.blur
@@ -181,5 +197,5 @@ def find_layers(scene: Scene) -> tuple[Tensor, Tensor]:
         inputs = [*meshes, *lists, first * per_tile, s, *limits, *out]
         run.launch(search, (end - first) * per_tile, inputs)
 
-    run.run([partial(find, *part) for part in tiles.shared_out(run.threads)])
+    run.run([partial(find, *part) for part in tiles.shared_out(run.pieces)])
     return index, depth

@@ -2,7 +2,7 @@
 
 # Kernels list every array they touch, and Warp reads types that mypy cannot.
 # ruff: noqa: PLR0913
-# mypy: disable-error-code="no-untyped-def,operator"
+# mypy: disable-error-code="no-untyped-def,operator,index,call-overload"
 
 from typing import Any
 
@@ -16,19 +16,23 @@ from meshreg.render.warp.functions import (
     inverse_lengths2,
     is_inside,
     outline_distance2,
+    outline_limits,
     pixel_centre,
 )
 
 
 @wp.func
-def outline_limits(a: Any, b: Any, c: Any, reach: Any):
-    """Edge values below these belong to samples farther than `reach` outside an edge."""
-    grown = -reach * type(reach)(1.001)
-    return type(a)(
-        grown * wp.sqrt((c[0] - b[0]) * (c[0] - b[0]) + (c[1] - b[1]) * (c[1] - b[1])),
-        grown * wp.sqrt((a[0] - c[0]) * (a[0] - c[0]) + (a[1] - c[1]) * (a[1] - c[1])),
-        grown * wp.sqrt((b[0] - a[0]) * (b[0] - a[0]) + (b[1] - a[1]) * (b[1] - a[1])),
-    )
+def clear_layers(
+    pixel: int,
+    layers: int,
+    count: wp.array(dtype=wp.int32),
+    index: wp.array2d(dtype=wp.int64),
+    depth: wp.array2d(dtype=Any),
+):
+    count[pixel] = 0
+    for k in range(layers):
+        index[pixel, k] = wp.int64(-1)
+        depth[pixel, k] = -type(depth[pixel, k])(1.0)
 
 
 @wp.func
@@ -181,6 +185,9 @@ def find_layers_by_tile(
     ty = (task - image * s.tiles_x * s.tiles_y) / s.tiles_x
     tx = task - (image * s.tiles_y + ty) * s.tiles_x
     topology = wp.min(image, faces.shape[0] - 1)
+    for y in range(ty * s.tile, wp.min(ty * s.tile + s.tile, s.height)):
+        for x in range(tx * s.tile, wp.min(tx * s.tile + s.tile, s.width)):
+            clear_layers((image * s.height + y) * s.width + x, s.layers, count, index, depth)
     for j in range(start[task], start[task + 1]):
         f = listed[j]
         bound = box[image * s.num_faces + f]
@@ -248,6 +255,7 @@ def find_layers_by_pixel(
     if x < s.width and y < s.height:
         topology = wp.min(image, faces.shape[0] - 1)
         pixel = (image * s.height + y) * s.width + x
+        clear_layers(pixel, s.layers, count, index, depth)
         for j in range(start[task], start[task + 1]):
             f = listed[j]
             bound = box[image * s.num_faces + f]
