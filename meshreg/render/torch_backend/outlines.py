@@ -53,7 +53,7 @@ def draw_front(
     depth, bary, _ = describe_hits(scene, options, hits.pixel, hits.face)
     shape = (len(scene.verts), *size)
 
-    def image(values: Tensor, empty: float) -> Tensor:
+    def image(values: Tensor, empty: float | int) -> Tensor:
         flat = values.new_full((shape[0] * shape[1] * shape[2], *values.shape[1:]), empty)
         return flat.index_copy(0, hits.pixel, values).view(*shape, *values.shape[1:])
 

@@ -73,10 +73,10 @@ def soft_barycentric(
 
     Those in the image are clamped to 0..1 as SoftRas does it; PyTorch3D clamps at 0 only.
     """
-    weights = (edges / edges.sum(0)).clamp(0, 1)
+    weights = (edges * (1 / edges.sum(0))).clamp(0, 1)
     if perspective:
         weights = weights * z.roll(-1, 0) * z.roll(-2, 0)
-    return weights / weights.sum(0)
+    return weights * (1 / weights.sum(0))
 
 
 def outline_distance2(
@@ -90,8 +90,8 @@ def outline_distance2(
     start, end = corners[:2, STARTS], corners[:2, ENDS]
     with torch.no_grad():
         along = end - start
-        length2 = along.square().sum(0).clamp(min=1e-12)
-        place = (((sample[:, None] - start) * along).sum(0) / length2).clamp(0, 1)
+        inverse = 1 / along.square().sum(0).clamp(min=1e-12)
+        place = (((sample[:, None] - start) * along).sum(0) * inverse).clamp(0, 1)
     distance2 = (start + place * (end - start) - sample[:, None]).square().sum(0)
     with torch.no_grad():
         least = distance2.amin(0)
