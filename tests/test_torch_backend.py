@@ -2,18 +2,21 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 from torch import Tensor
 
-from meshreg.render.rasterizer import BACKENDS, rasterizer
+from meshreg.errors import InputError
+from meshreg.render.rasterizer import BACKENDS, Rasterizer, rasterizer
 from meshreg.render.torch_backend import layers, search
 from meshreg.render.torch_backend.backend import TorchRasterizer
 from tests import test_rasterizer as hard
+from tests import test_rasterizer_checks as checks
 from tests import test_rasterizer_edge as edge
 from tests import test_rasterizer_soft as soft
 from tests.reference.awkward import SCENES, Scene
@@ -41,6 +44,10 @@ SHARED: list[Callable[..., None]] = [
 @pytest.fixture(scope="module")
 def plain() -> TorchRasterizer:
     return TorchRasterizer()
+
+
+def test_it_is_a_rasterizer(plain: TorchRasterizer) -> None:
+    assert isinstance(plain, Rasterizer) and isinstance(rasterizer("torch"), TorchRasterizer)
 
 
 @pytest.mark.parametrize("test", SHARED, ids=lambda test: test.__name__)
@@ -175,6 +182,36 @@ def test_class_images_equal_warp(
             assert one.isfinite().all()
             if scene.smooth or name != "verts":
                 close(one, other, name)
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Without the shape checks that only tests add to signatures."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("message", "change"), checks.WRONG, ids=str)
+def test_wrong_input_is_named(plain: TorchRasterizer, message: str, change: dict) -> None:
+    for call in checks.calls(plain):
+        with pytest.raises(InputError, match=message):
+            call(**(checks.GOOD | change))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_whole_number_types_of_faces_draw_the_same(plain: TorchRasterizer) -> None:
+    for z_clip in (None, 0.1):
+        found = []
+        for dtype in (torch.int64, torch.int32, torch.int16, torch.uint8):
+            args = (checks.VERTS, checks.FACES.to(dtype), checks.K, checks.SIZE)
+            index = plain.fragments(*args, z_clip=z_clip).pix_to_face
+            alpha = plain.edge_semantic(*args, checks.VERTS.sin(), z_clip=z_clip).alpha
+            found.append((index, alpha))
+        assert (found[0][0] >= 0).any()
+        for index, alpha in found[1:]:
+            assert torch.equal(index, found[0][0]) and torch.equal(alpha, found[0][1])
 
 
 def test_chunks_do_not_show(plain: TorchRasterizer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,7 @@ class PyTorch3DRasterizer:
 
         `clip_barycentric_coords=None` clips exactly if there is blur, as `MeshRasterizer` does.
         """
-        check_inputs(verts_cam, faces, size, z_clip, K=K)
+        check_inputs(verts_cam, faces, size, z_clip, K=K, planes=7 * faces_per_pixel)
         check_cut(z_clip, perspective_correct)
         return self.fragments_ndc(
             _project(verts_cam, K.to(verts_cam).expand(len(verts_cam), -1, -1), size),
@@ -134,7 +134,7 @@ class PyTorch3DRasterizer:
         z_clip: float | None = None,
     ) -> Fragments:
         """As `fragments`, for vertices that are projected already: NDC x and y, camera depth z."""
-        check_inputs(verts_ndc, faces, size, z_clip)
+        check_inputs(verts_ndc, faces, size, z_clip, planes=7 * faces_per_pixel)
         options = Options(
             size=size,
             layers=faces_per_pixel,
@@ -161,7 +161,7 @@ class PyTorch3DRasterizer:
 
         PyTorch3D finds the faces, of which it leaves out tiny ones.
         """
-        check_inputs(verts_cam, faces, size, z_clip, K=K)
+        check_inputs(verts_cam, faces, size, z_clip, K=K, planes=attributes.shape[-1] + 6)
         per_face = checks.check_attributes(attributes, verts_cam, faces, per_face)
         K = K.to(verts_cam).expand(len(verts_cam), -1, -1)
         mesh = dress(
@@ -194,7 +194,7 @@ class PyTorch3DRasterizer:
 
         PyTorch3D finds the faces; see `meshreg.render.torch_backend.soft` for the formula.
         """
-        check_inputs(verts_cam, faces, size, z_clip, K=K)
+        check_inputs(verts_cam, faces, size, z_clip, K=K, planes=attributes.shape[-1] + 6)
         per_face = checks.check_attributes(attributes, verts_cam, faces, per_face)
         soft = Softness(sigma, gamma, dist_eps, z_near, z_far, eps, background)
         K = K.to(verts_cam).expand(len(verts_cam), -1, -1)

@@ -41,7 +41,7 @@ class TorchRasterizer:
         behind the camera are left out whole. `clip_barycentric_coords=None` clips exactly if there
         is blur. Barycentrics always refer to the face's own corners.
         """
-        check_inputs(verts_cam, faces, size, z_clip, K=K)
+        check_inputs(verts_cam, faces, size, z_clip, K=K, planes=7 * faces_per_pixel)
         check_cut(z_clip, perspective_correct)
         options = Options(
             size=size,
@@ -54,7 +54,7 @@ class TorchRasterizer:
         points = homogeneous_ndc(verts_cam, K.to(verts_cam).expand(len(verts_cam), -1, -1), size)
         if z_clip is None:
             return draw_layers(make_scene(divide_by_depth(points), faces), options)
-        return _cut_faces(cut_at_near_plane(points, faces, z_clip), len(faces), options)
+        return _cut_faces(cut_at_near_plane(points, faces.long(), z_clip), len(faces), options)
 
     def fragments_ndc(  # noqa: PLR0913
         self,
@@ -70,7 +70,7 @@ class TorchRasterizer:
         z_clip: float | None = None,
     ) -> Fragments:
         """As `fragments`, for vertices that are projected already: NDC x and y, camera depth z."""
-        check_inputs(verts_ndc, faces, size, z_clip)
+        check_inputs(verts_ndc, faces, size, z_clip, planes=7 * faces_per_pixel)
         options = Options(
             size=size,
             layers=faces_per_pixel,
@@ -83,7 +83,7 @@ class TorchRasterizer:
             return draw_layers(make_scene(verts_ndc, faces), options)
         xy, z = verts_ndc[..., :2], verts_ndc[..., 2:]
         points = torch.cat([xy * z, z], -1) if perspective_correct else verts_ndc
-        return _cut_faces(cut_at_near_plane(points, faces, z_clip), len(faces), options)
+        return _cut_faces(cut_at_near_plane(points, faces.long(), z_clip), len(faces), options)
 
     def edge_semantic(  # noqa: PLR0913
         self,
@@ -103,7 +103,7 @@ class TorchRasterizer:
         behind the camera are left out whole. Vertex attributes should vary little within a face;
         see `meshreg.render.torch_backend.outlines` for the gradient.
         """
-        check_inputs(verts_cam, faces, size, z_clip, K=K)
+        check_inputs(verts_cam, faces, size, z_clip, K=K, planes=attributes.shape[-1] + 6)
         per_face = checks.check_attributes(attributes, verts_cam, faces, per_face)
         K = K.to(verts_cam).expand(len(verts_cam), -1, -1)
         mesh = dress(
@@ -137,7 +137,7 @@ class TorchRasterizer:
         See `meshreg.render.torch_backend.soft` for the formula. Both pieces of a face that is cut
         at z = `z_clip` count as faces of their own.
         """
-        check_inputs(verts_cam, faces, size, z_clip, K=K)
+        check_inputs(verts_cam, faces, size, z_clip, K=K, planes=attributes.shape[-1] + 6)
         per_face = checks.check_attributes(attributes, verts_cam, faces, per_face)
         soft = Softness(sigma, gamma, dist_eps, z_near, z_far, eps, background)
         K = K.to(verts_cam).expand(len(verts_cam), -1, -1)
@@ -166,7 +166,7 @@ class TorchRasterizer:
         cull_backfaces: bool = False,
     ) -> SemanticImage:
         """As `soft_semantic`, for vertices that are projected already: x left, y up, depth z."""
-        check_inputs(verts_ndc, faces, size)
+        check_inputs(verts_ndc, faces, size, planes=attributes.shape[-1] + 6)
         per_face = checks.check_attributes(attributes, verts_ndc, faces, per_face)
         soft = Softness(sigma, gamma, dist_eps, z_near, z_far, eps, background)
         mesh = dress(verts_ndc, faces, attributes, per_face=per_face)

@@ -19,13 +19,19 @@ def check_inputs(
     size: tuple[int, int],
     z_clip: float | None = None,
     *,
+    planes: int,
     K: Tensor | None = None,
 ) -> None:
-    """Refuse meshes and cameras that cannot be drawn; without `K` the vertices are NDC."""
+    """Refuse what cannot be drawn; without `K` the vertices are NDC.
+
+    `planes` is how many numbers the result holds per pixel.
+    """
     checks.check_mesh(verts, faces, "verts_ndc" if K is None else "verts_cam")
     if K is not None:
         checks.check_intrinsics(K, verts)
     checks.check_size(size)
+    needed = len(verts) * size[0] * size[1] * planes * verts.element_size()
+    checks.check_memory(needed, verts.device, f"an image of {planes} numbers at size {size}")
     if z_clip is not None and not z_clip > 0:
         raise InputError(f"expected z_clip > 0 metres, found {z_clip}: give a distance in front.")
 
@@ -65,7 +71,7 @@ def dress(
     camera: tuple[Float[Tensor, "B 3 3"], tuple[int, int]] | None = None,
 ) -> Dressed:
     """`camera` is (K, image size); without it the vertices are NDC already."""
-    attributes = attributes.to(verts)
+    attributes, faces = attributes.to(verts), faces.long()
     points = verts if camera is None else homogeneous_ndc(verts, camera[0], camera[1])
     owner = torch.arange(len(faces), device=faces.device).expand(len(verts), -1)
     if z_clip is not None:
@@ -82,7 +88,7 @@ def dress(
     if per_face:
         rows = (owner + first).flatten().expand(3, -1)
     else:
-        rows = (faces.long().mT + first[..., None]).transpose(0, 1).flatten(1)
+        rows = (faces.mT + first[..., None]).transpose(0, 1).flatten(1)
     return Dressed(scene=scene, values=attributes.flatten(0, 1), rows=rows, per_face=per_face)
 
 
