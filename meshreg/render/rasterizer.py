@@ -1,5 +1,6 @@
 """What a rasteriser promises: triangles seen by a camera become fragments or class images."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,7 +12,12 @@ from torch import Tensor
 from meshreg.errors import InputError
 
 # Backend name -> "module:class"; the module is imported when the backend is asked for.
-BACKENDS = {"warp": "meshreg.render.warp.backend:WarpRasterizer"}
+BACKENDS = {
+    "warp": "meshreg.render.warp.backend:WarpRasterizer",
+    "torch": "meshreg.render.torch_backend.backend:TorchRasterizer",
+    "pytorch3d": "meshreg.render.torch3d:PyTorch3DRasterizer",
+}
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +120,8 @@ class Rasterizer(Protocol):
 def rasterizer(name: str = "warp") -> Rasterizer:
     """The rasteriser called `name`; its libraries are imported now, not with meshreg.
 
+    Where Warp cannot be imported, "warp" gives the slower one in plain torch, with a warning.
+
     Raises:
         InputError: if there is no such rasteriser.
     """
@@ -121,5 +129,11 @@ def rasterizer(name: str = "warp") -> Rasterizer:
         known = ", ".join(sorted(BACKENDS))
         raise InputError(f"there is no rasteriser called {name!r}: choose one of {known}.")
     module, cls = BACKENDS[name].split(":")
-    make: Callable[[], Rasterizer] = getattr(import_module(module), cls)
+    try:
+        make: Callable[[], Rasterizer] = getattr(import_module(module), cls)
+    except ImportError as error:
+        if name != "warp" or (error.name or "").split(".")[0] != "warp":
+            raise
+        _LOG.warning("Warp cannot be imported (%s): drawing with plain torch, slower.", error)
+        return rasterizer("torch")
     return make()
