@@ -76,9 +76,9 @@ class Scene:
         return torch.nn.functional.avg_pool2d(hit, SAMPLES)[0, 0]
 
     def edge(self, vertices: Tensor) -> Tensor:
-        no_values = vertices.new_zeros(1, len(vertices), 0)
+        ones = vertices.new_ones(1, len(vertices), 1)
         return self.draw.edge_semantic(
-            vertices[None], self.body.faces, self.K, (SIZE, SIZE), no_values
+            vertices[None], self.body.faces, self.K, (SIZE, SIZE), ones
         ).alpha[0]
 
     def soft(self, sigma: float) -> Render:

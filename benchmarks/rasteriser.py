@@ -133,7 +133,7 @@ def against_deodr(body: Body) -> list[str]:
     if find_spec("deodr") is None:
         return ["DEODR was not importable in this run."]
     scene = Scene(body, 224, 1)
-    mine = best(scene.edge(rasterizer(), 0), 20)
+    mine = best(scene.edge(rasterizer(), 1), 20)
     other = best(scene.deodr(), 20)
     times = f"{other / mine:.1f} times faster"
     return [f"Silhouette, 224 px, forward and backward, one thread: {times}."]
@@ -161,14 +161,14 @@ def two_threads(body: Body) -> list[str]:
 def operators(body: Body) -> list[str]:
     """Costs relative to the cheapest case: a mask at 224 px."""
     draw = rasterizer()
-    unit = best(Scene(body, 224, 1).edge(draw, 0), 20)
+    unit = best(Scene(body, 224, 1).edge(draw, 1), 20)
     rows = [
         "| forward and backward, one thread | 112 px | 224 px | 512 px | 224, batch 8 | batch 64 |",
         "|---|---|---|---|---|---|",
     ]
     shapes = ((112, 1), (224, 1), (512, 1), (224, 8), (224, 64))
     makers: dict[str, Callable[[Scene], Job]] = {
-        "edge_semantic, mask": lambda s: s.edge(draw, 0),
+        "edge_semantic, 1 channel": lambda s: s.edge(draw, 1),
         "edge_semantic, 4 channels": lambda s: s.edge(draw, 4),
         "edge_semantic, 20 channels": lambda s: s.edge(draw, 20),
         "soft_semantic, 3 channels, sigma 1e-5": lambda s: s.soft(draw, 3, 1e-5),

@@ -29,7 +29,7 @@ def check_inputs(
     checks.check_mesh(verts, faces, "verts_ndc" if K is None else "verts_cam")
     if K is not None:
         checks.check_intrinsics(K, verts)
-    checks.check_size(size)
+    checks.check_size(size, len(verts))
     needed = len(verts) * size[0] * size[1] * planes * verts.element_size()
     checks.check_memory(needed, verts.device, f"an image of {planes} numbers at size {size}")
     if z_clip is not None and not z_clip > 0:
