@@ -22,6 +22,7 @@ class FitOptions:
         body: "builtin", "smpl_neutral", "smpl_male", "smpl_female", or the path of a body file.
         person: Which person of the keypoint file, from 0; default the largest.
         out: Folder for overlay.png, person.glb and result.npz.
+        turntable: Also write turntable.gif, the body seen from all around.
         settings: Numbers of the optimisation.
     """
 
@@ -35,6 +36,7 @@ class FitOptions:
     body: str = "builtin"
     person: int | None = None
     out: Path = Path("meshreg_out")
+    turntable: bool = False
     settings: FitSettings = field(default_factory=FitSettings)
 
 
