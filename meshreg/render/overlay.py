@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
+from meshreg.errors import InputError
 from meshreg.render.annotate import Color, check_image
 from meshreg.render.annotate import contact_sheet as contact_sheet
 from meshreg.render.annotate import draw_keypoints as draw_keypoints
@@ -143,10 +144,12 @@ def draw_wireframe(
     another surface are hidden.
 
     Raises:
-        InputError: if the image is not 8-bit RGB, or a vertex is not finite.
+        InputError: if the image is not 8-bit RGB, a vertex not finite, or the width not above 0.
     """
     check_image(image)
     check_drawing(1.0, supersample)
+    if width <= 0:
+        raise InputError(f"expected a line width above 0 pixels, found {width}: 0.5 is fine.")
     canvas = image.copy()
     net: Painter = partial(_net, width=width)
     paint(
