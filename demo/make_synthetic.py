@@ -27,8 +27,9 @@ from meshreg.files import written_whole
 from meshreg.geometry.cameras import Camera, camera_from_fov, project
 from meshreg.geometry.mesh import vertex_normals
 from meshreg.render.annotate import draw_keypoints
+from meshreg.render.painting import window_K
 from meshreg.render.rasterizer import Fragments, rasterizer
-from meshreg.render.shading import GAMMA, shade, window_K
+from meshreg.render.shading import GAMMA, shade
 
 SAMPLES_FOLDER = Path(__file__).parent / "samples"
 SIZE = (640, 512)  # height, width

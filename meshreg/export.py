@@ -1,6 +1,10 @@
-"""Files of a fitted body: the result as `.npz`, the mesh as `.glb`, `.obj` or `.ply`, pictures."""
+"""Files of a fitted body: the result as `.npz`, the mesh as `.glb`, `.obj` or `.ply`, pictures.
+
+Each is written whole or not at all.
+"""
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +26,9 @@ SCHEMA_VERSION = 1
 MESH_SUFFIXES = (".glb", ".obj", ".ply")
 IMAGE_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 JPEG_QUALITY = 95
+ANIMATION_SUFFIXES = (".gif", ".mp4")
+GIF_MAX_FPS = 50.0  # viewers slow down anything faster
+VIDEO_CODECS = ("vp09", "mp4v")  # browsers play the first; the second is in every OpenCV
 SKIN = (184, 210, 238)  # display RGB of a mesh without a colour of its own
 # From x right, y down, z forward to glTF's y up, z towards the viewer: half a turn about x.
 R_GLTF_CAM = np.diag([1.0, -1.0, -1.0])
@@ -244,3 +251,73 @@ def save_image(path: str | Path, image: np.ndarray) -> None:
     picture = Image.fromarray(image)
     with written_whole(path) as temporary:
         picture.save(temporary, kind, quality=JPEG_QUALITY)
+
+
+def save_animation(path: str | Path, frames: Sequence[np.ndarray], fps: float = 12.0) -> None:
+    """Write RGB frames of one size as `.gif`, which repeats for ever, or as `.mp4`.
+
+    Raises:
+        InputError: for any other file name, frames or speed; or if OpenCV cannot write `.mp4`.
+    """
+    path = Path(path)
+    _check_suffix(path, ANIMATION_SUFFIXES)
+    _check_frames(frames)
+    as_gif = path.suffix.lower() == ".gif"
+    if not 0 < fps <= (GIF_MAX_FPS if as_gif else 1000):
+        raise InputError(
+            f"expected frames per second above 0 and up to {GIF_MAX_FPS:g} for GIF, found {fps}: "
+            "12 is enough for a slow turn."
+        )
+    with written_whole(path) as temporary:
+        (_write_gif if as_gif else _write_mp4)(temporary, frames, fps)
+
+
+def _check_frames(frames: Sequence[np.ndarray]) -> None:
+    kinds = sorted({(str(frame.dtype), *frame.shape) for frame in frames}, key=str)
+    if len(kinds) != 1 or len(kinds[0]) != 4 or kinds[0][0] != "uint8" or kinds[0][3] != 3:
+        raise InputError(
+            f"expected frames of one shape (H, W, 3), uint8, found {kinds[:3] or 'none'}: give a "
+            "list of pictures such as turntable() makes."
+        )
+
+
+def _write_gif(path: Path, frames: Sequence[np.ndarray], fps: float) -> None:
+    # One palette for all frames: with one each, still colours would flicker.
+    some = np.concatenate(frames[:: max(1, len(frames) // 8)])
+    palette = Image.fromarray(some).quantize(256)
+    pictures = [
+        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
+        for frame in frames
+    ]
+    # GIF counts hundredths of a second; rounding the ends keeps the speed right on average.
+    ends = np.rint(100 / fps * np.arange(len(frames) + 1)).astype(int)
+    pictures[0].save(
+        path,
+        "GIF",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=(10 * np.diff(ends)).tolist(),
+        loop=0,
+    )
+
+
+def _write_mp4(path: Path, frames: Sequence[np.ndarray], fps: float) -> None:
+    try:
+        import cv2
+    except ImportError as error:
+        raise InputError(
+            "writing .mp4 needs OpenCV, which is not installed: `pip install opencv-python`, or "
+            "give a name that ends in .gif."
+        ) from error
+    height, width = frames[0].shape[:2]
+    odd = ((0, height % 2), (0, width % 2), (0, 0))  # the codecs want even sizes
+    size = (width + width % 2, height + height % 2)
+    for codec in VIDEO_CODECS:
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, size)
+        if writer.isOpened():
+            break
+    else:
+        raise InputError("this OpenCV cannot write .mp4: give a name that ends in .gif.")
+    for frame in frames:
+        writer.write(np.ascontiguousarray(np.pad(frame, odd, mode="edge")[..., ::-1]))
+    writer.release()

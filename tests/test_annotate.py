@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from meshreg.errors import InputError
-from meshreg.render.annotate import colorize_labels, contact_sheet, draw_keypoints
+from meshreg.render.annotate import (
+    colorize_labels,
+    contact_sheet,
+    draw_keypoints,
+    draw_labels,
+    label_palette,
+)
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 
@@ -61,3 +67,38 @@ def test_labels_take_their_palette_color() -> None:
     for wrong in (3, -1):
         with pytest.raises(InputError, match="0..2"):
             colorize_labels(np.array([[wrong]]), palette)
+
+
+def test_labels_tint_the_photo_but_not_its_background() -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    palette = np.array([[9, 9, 9], RED, GREEN], np.uint8)
+    labels = np.zeros((6, 8), np.uint8)
+    labels[1:3], labels[4, 2:] = 1, 2
+    drawn = draw_labels(photo, labels, palette, alpha=0.25)
+    mixed = 0.75 * photo + 0.25 * palette[labels]
+    assert np.abs(drawn[labels > 0] - mixed[labels > 0]).max() <= 0.5
+    np.testing.assert_array_equal(drawn[labels == 0], photo[labels == 0])
+    full = draw_labels(photo, labels.astype(np.int64), palette, alpha=1.0)
+    np.testing.assert_array_equal(full[labels > 0], palette[labels][labels > 0])
+    np.testing.assert_array_equal(draw_labels(photo, labels, palette, alpha=0.0), photo)
+
+
+def test_labels_that_do_not_fit_are_refused() -> None:
+    photo, palette = np.zeros((6, 8, 3), np.uint8), np.zeros((3, 3), np.uint8)
+    labels = np.ones((6, 8), np.uint8)
+    with pytest.raises(InputError, match="size"):
+        draw_labels(photo, labels[:, :-1], palette)
+    with pytest.raises(InputError, match="0..2"):
+        draw_labels(photo, 3 * labels, palette)
+    with pytest.raises(InputError, match="alpha"):
+        draw_labels(photo, labels, palette, alpha=1.1)
+
+
+def test_the_palette_tells_labels_apart() -> None:
+    palette = label_palette()
+    assert palette.shape == (256, 3) and palette.dtype == np.uint8
+    used = palette[[*range(1, 20), 254, 255]].astype(int)
+    apart = np.abs(used[:, None] - used).sum(-1) + 999 * np.eye(len(used), dtype=int)
+    assert apart.min() >= 15
+    assert (np.abs(np.diff(palette[1:20].astype(int), axis=0)).sum(1) > 150).all()
+    assert np.ptp(palette[255]) == 0 and palette[0].max() == 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meshreg.cli import main
+from meshreg.cli import _spell_out_switches, main
 from meshreg.export import load_npz
 
 ROOT = Path(__file__).parents[1]
@@ -84,6 +84,30 @@ def test_a_fit_writes_three_files_and_reports(
     assert record.image_size == (120, 90)
     assert record.vertices_cam.shape[0] == 7000
     assert "60 degrees" in record.K_source
+
+
+def test_a_turntable_is_written_on_demand(
+    inputs: dict[str, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshreg.cli.fit.TURNTABLE_SIZE", (40, 30))
+    assert main(arguments(inputs, "--turntable", "--fov=60")) == 0
+    assert "turntable.gif" in capsys.readouterr().out
+    with Image.open(inputs["out"] / "turntable.gif") as picture:
+        assert picture.size == (30, 40) and picture.n_frames > 20
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--turntable"], ["--turntable=true"]),
+        (["--turntable", "--fov", "60"], ["--turntable=true", "--fov", "60"]),
+        (["--turntable", "false"], ["--turntable", "false"]),
+        (["--turntable=false", "--overwrite"], ["--turntable=false", "--overwrite=true"]),
+        (["--out", "turntable", "--fov"], ["--out", "turntable", "--fov"]),
+    ],
+)
+def test_switches_need_no_value(words: list[str], expected: list[str]) -> None:
+    assert _spell_out_switches(words) == expected
 
 
 def bad_json(change: str) -> str:

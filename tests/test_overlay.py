@@ -9,11 +9,12 @@ import trimesh
 from torch import Tensor
 
 from meshreg.errors import InputError
-from meshreg.render import overlay
+from meshreg.render import painting
 from meshreg.render.annotate import PAPER
 from meshreg.render.overlay import draw_overlay, draw_view
+from meshreg.render.painting import Scene, render_rgba, window_K
 from meshreg.render.rasterizer import rasterizer
-from meshreg.render.shading import Scene, render_rgba, shade, window_K
+from meshreg.render.shading import shade, studio
 
 H, W = 48, 64
 K = torch.tensor([[100.0, 0, 31.5], [0, 100.0, 23.5], [0, 0, 1]])
@@ -40,7 +41,8 @@ def square(low: float, high: float, depth: float = 2.0) -> tuple[Tensor, Tensor]
 def coverage(verts: Tensor, faces: Tensor, supersample: int) -> Tensor:
     scene = Scene(verts, faces, torch.ones(len(faces), 3))
     window = (0, 0, W, H)
-    return render_rgba(scene, K, window, supersample=supersample, rasterizer=rasterizer())[..., 3]
+    rgba = render_rgba(scene, K, window, studio, supersample=supersample, rasterizer=rasterizer())
+    return rgba[..., 3]
 
 
 def ball(center: tuple[float, float, float], radius: float) -> tuple[Tensor, Tensor]:
@@ -162,7 +164,7 @@ def test_bands_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     verts, faces = ball((0.02, 0.01, 2.0), 0.3)
     whole = draw_overlay(noise(), verts, faces, K)
     np.testing.assert_array_equal(draw_overlay(noise(), verts, faces, K), whole)  # deterministic
-    monkeypatch.setattr(overlay, "BAND_PIXELS", 1000)
+    monkeypatch.setattr(painting, "BAND_PIXELS", 1000)
     banded = draw_overlay(noise(), verts, faces, K)
     different = (np.abs(banded.astype(int) - whole) > 2).any(axis=2)
     assert different.mean() < 0.002  # an edge sample may round the other way

@@ -56,6 +56,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _spell_out_switches(argv: Sequence[str]) -> list[str]:
+    """Let `--turntable` alone stand for `--turntable=true`, which the parser wants."""
+    switches = {
+        f"--{field.name}"
+        for options, _, _ in COMMANDS.values()
+        for field in fields(options)
+        if isinstance(field.default, bool)
+    }
+    spelled = []
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        alone = word in switches and following not in ("true", "false")
+        spelled.append(f"{word}=true" if alone else word)
+    return spelled
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 
@@ -72,7 +87,7 @@ def _parse(argv: Sequence[str] | None) -> tuple[tuple[str, ...], Any]:
             place = groups.get(words[0]) or _add_group(top, words[0], groups)
         summary = (options.__doc__ or "").strip().splitlines()[0]
         place.add_subcommand(words[-1], _command_parser(words, options), help=summary)
-    namespace = parser.parse_args(list(argv) if argv is not None else None)
+    namespace = parser.parse_args(_spell_out_switches(sys.argv[1:] if argv is None else argv))
     words = (namespace.command,)
     chosen = namespace[words[0]]
     if words not in COMMANDS:

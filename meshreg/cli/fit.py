@@ -20,6 +20,8 @@ PANEL_PX = 640  # height of the panels of overlay.png
 SUSPICIOUS_ERROR = 0.05  # of the person's size; a good fit has less than a fifth of it
 SIDE_COLORS = {"left": (70, 150, 255), "right": (255, 130, 40)}
 MIDDLE = (255, 214, 64)
+TURNTABLE_SIZE = (480, 360)  # height and width of turntable.gif
+TURNTABLE_SECONDS = 3.0  # once around
 
 
 def run_fit(options: FitOptions) -> None:
@@ -44,7 +46,9 @@ def run_fit(options: FitOptions) -> None:
     fit = _fit_with_progress(fitter, keypoints, camera, labels, console)
     record = _record(fit, fitter.body, keypoints, camera)
     _write(options.out, image, keypoints, fit, fitter.body, record)
-    _report(console, options.out, fit, camera)
+    if options.turntable:
+        _write_turntable(options.out, fit, fitter.body)
+    _report(console, options, fit, camera)
 
 
 def _camera(options: FitOptions, size: tuple[int, int]) -> "Camera":
@@ -169,7 +173,15 @@ def overlay_sheet(
     return contact_sheet([photo, overlay, side], titles=titles, height=PANEL_PX)
 
 
-def _report(console: object, folder: Path, fit: "BodyFit", camera: "Camera") -> None:
+def _write_turntable(folder: Path, fit: "BodyFit", body: "Body") -> None:
+    from meshreg.export import save_animation
+    from meshreg.render.views import turntable
+
+    frames = turntable(fit.vertices_cam, body.faces, TURNTABLE_SIZE)
+    save_animation(folder / "turntable.gif", frames, fps=len(frames) / TURNTABLE_SECONDS)
+
+
+def _report(console: object, options: FitOptions, fit: "BodyFit", camera: "Camera") -> None:
     from rich.console import Console
 
     assert isinstance(console, Console)
@@ -183,5 +195,5 @@ def _report(console: object, folder: Path, fit: "BodyFit", camera: "Camera") -> 
         )
     if fit.silhouette_iou == fit.silhouette_iou:  # NaN without a mask
         console.print(f"silhouette IoU: {fit.silhouette_iou:.3f}")
-    names = "overlay.png, person.glb, result.npz"
-    console.print(f"wrote {names} to {folder}", soft_wrap=True)
+    names = "overlay.png, person.glb, result.npz" + ", turntable.gif" * options.turntable
+    console.print(f"wrote {names} to {options.out}", soft_wrap=True)

@@ -23,6 +23,7 @@ class FitOptions:
         folder: Where licensed models are kept.
         person: Which person of the keypoint file, from 0; default the largest.
         out: Folder for overlay.png, person.glb and result.npz.
+        turntable: Also write turntable.gif, the body seen from all around.
         settings: Numbers of the optimisation.
     """
 
@@ -37,6 +38,7 @@ class FitOptions:
     folder: Path = Path("body_models")
     person: int | None = None
     out: Path = Path("meshreg_out")
+    turntable: bool = False
     settings: FitSettings = field(default_factory=FitSettings)
 
 

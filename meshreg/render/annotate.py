@@ -129,6 +129,48 @@ def colorize_labels(
     return palette[labels]
 
 
+def draw_labels(
+    image: np.ndarray,
+    labels: Integer[np.ndarray, "H W"],
+    palette: UInt8[np.ndarray, "C 3"],
+    *,
+    alpha: float = 0.6,
+) -> np.ndarray:
+    """Tint a photo with the colours of its label map; label 0, the background, stays as it is.
+
+    Args:
+        image: RGB, (H, W, 3) uint8; it is not changed.
+        labels: one label per pixel of the photo.
+        palette: the colour of each label, such as `label_palette()`.
+        alpha: 1 hides the photo behind the colours.
+
+    Raises:
+        InputError: if the sizes differ, alpha is not in 0..1, or a label has no colour.
+    """
+    check_image(image)
+    if labels.shape != image.shape[:2]:
+        raise InputError(
+            f"expected labels of the picture's size {image.shape[:2]}, found {labels.shape}: "
+            "resize them with meshreg.data.images.resize_labels."
+        )
+    if not 0 <= alpha <= 1:
+        raise InputError(f"expected 0 <= alpha <= 1, found {alpha}: 1 hides the photo.")
+    colors = colorize_labels(labels, palette)
+    drawn = image.copy()
+    tinted = labels != 0
+    drawn[tinted] = np.rint((1 - alpha) * image[tinted].astype(np.float32) + alpha * colors[tinted])
+    return drawn
+
+
+def label_palette() -> UInt8[np.ndarray, "256 3"]:
+    """Colours for any 8-bit label map: neighbours differ much in hue; 255, unknown, is grey."""
+    turns = np.arange(256) * 0.618034 % 1  # the golden ratio spreads any number of hues evenly
+    hue = turns[:, None] + np.array([0, 1 / 3, 2 / 3])
+    palette = np.rint(150 + 90 * np.cos(2 * np.pi * hue)).astype(np.uint8)
+    palette[0], palette[255] = 0, 128
+    return palette
+
+
 def _tile(image: np.ndarray, title: str | None, height: int, strip: int) -> np.ndarray:
     check_image(image)
     width = max(1, round(image.shape[1] * height / image.shape[0]))
