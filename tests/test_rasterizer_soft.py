@@ -215,3 +215,18 @@ def test_nothing_to_see_is_background(raster: WarpRasterizer) -> None:
         assert (image.depth == 0).all()
         (slope,) = torch.autograd.grad(image.classes.sum() + image.alpha.sum(), verts)
         assert (slope == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_faces_with_two_equal_corners_are_not_drawn(
+    raster: WarpRasterizer, dtype: torch.dtype
+) -> None:
+    """Rounding must not give them dust of an area; the neighbours' pixels would show it."""
+    verts, faces, cameras = soup(8, 12)
+    twins = verts.unflatten(1, (-1, 3)).clone()
+    for corner in range(3):
+        twins[:, corner::3, corner] = twins[:, corner::3, corner - 1]
+    verts = twins.flatten(1, 2).to(dtype)
+    ones = torch.ones(1, verts.shape[1], 1, dtype=dtype)
+    image = raster.soft_semantic(verts, faces, cameras.to(dtype), SIZE, ones, **SOFT)
+    assert float(image.alpha.abs().max()) == 0.0

@@ -27,6 +27,11 @@ def highest_pixel(limit: Any, extent: int, shorter: Any):
     return int(wp.floor(wp.clamp(place + type(limit)(1e-3), type(limit)(-1.0), size)))
 
 
+@wp.func
+def same_place(a: Any, b: Any):
+    return a[0] == b[0] and a[1] == b[1]
+
+
 def bound_faces(
     verts: wp.array2d(dtype=Any),
     faces: wp.array3d(dtype=wp.int32),
@@ -49,6 +54,9 @@ def bound_faces(
     area = edge_value(c, a, b)
     nearest = wp.min(a[2], wp.min(b[2], c[2]))
     seen = nearest >= min_depth and wp.abs(area) > min_area
+    # Fused arithmetic may leave a face with two equal corners some dust of an area.
+    if same_place(a, b) or same_place(b, c) or same_place(c, a):
+        seen = False
     if s.cull == 1 and area < area - area:
         seen = False
     box[i] = wp.vec4i(1, 0, 1, 0)
