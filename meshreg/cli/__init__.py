@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         words, options = _parse(argv)
         module, function = COMMANDS[words][1:]
         return int(getattr(import_module(module), function)(options) or 0)
-    except (InputError, ArgumentError, UnicodeDecodeError) as error:
+    except (InputError, ArgumentError) as error:
         sys.stderr.write(f"meshreg: error: {_one_line(str(error))}\n")
         return BAD_INPUT
     except KeyboardInterrupt:
@@ -87,7 +87,11 @@ def _parse(argv: Sequence[str] | None) -> tuple[tuple[str, ...], Any]:
             place = groups.get(words[0]) or _add_group(top, words[0], groups)
         summary = (options.__doc__ or "").strip().splitlines()[0]
         place.add_subcommand(words[-1], _command_parser(words, options), help=summary)
-    namespace = parser.parse_args(_spell_out_switches(sys.argv[1:] if argv is None else argv))
+    given = _spell_out_switches(sys.argv[1:] if argv is None else argv)
+    try:
+        namespace = parser.parse_args(given)
+    except UnicodeDecodeError as error:
+        raise InputError(f"the --config file is not text ({error}): give a YAML file.") from error
     words = (namespace.command,)
     chosen = namespace[words[0]]
     if words not in COMMANDS:

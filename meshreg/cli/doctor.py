@@ -1,6 +1,7 @@
 """`meshreg doctor`: is everything there that a fit needs, and which version of it."""
 
 import platform
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
 from meshreg.cli.models import body_table
@@ -49,8 +50,7 @@ def run_doctor(options: DoctorOptions) -> int:
     return 0 if works else 1
 
 
-def _print_version(show: object, name: str) -> bool:
-    assert callable(show)
+def _print_version(show: Callable[[str], None], name: str) -> bool:
     try:
         show(f"  {name} {version(name)}")
     except PackageNotFoundError:

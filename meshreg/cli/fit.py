@@ -9,6 +9,7 @@ from meshreg.files import check_writable
 
 if TYPE_CHECKING:
     import numpy as np
+    from rich.console import Console
 
     from meshreg.body.smpl import Body
     from meshreg.data.keypoints import Keypoints
@@ -90,12 +91,10 @@ def _fit_with_progress(
     keypoints: "Keypoints",
     camera: "Camera",
     labels: "np.ndarray | None",
-    console: object,
+    console: "Console",
 ) -> "BodyFit":
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    assert isinstance(console, Console)
     steps = fitter.settings.steps
     columns = TextColumn("fit"), TextColumn("{task.description:>7}"), BarColumn()
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
@@ -181,10 +180,7 @@ def _write_turntable(folder: Path, fit: "BodyFit", body: "Body") -> None:
     save_animation(folder / "turntable.gif", frames, fps=len(frames) / TURNTABLE_SECONDS)
 
 
-def _report(console: object, options: FitOptions, fit: "BodyFit", camera: "Camera") -> None:
-    from rich.console import Console
-
-    assert isinstance(console, Console)
+def _report(console: "Console", options: FitOptions, fit: "BodyFit", camera: "Camera") -> None:
     focal = ", ".join(f"{float(camera.K[i, i]):.0f}" for i in (0, 1))
     console.print(f"camera: focal length {focal} px; {camera.source}")
     console.print(f"reprojection error: {fit.error_px:.1f} px")

@@ -137,7 +137,9 @@ class BodyFitter:
         if labels is None:
             return None
         if not ((labels > 0) & (labels != UNKNOWN_LABEL)).any():
-            raise InputError("the label map holds no person: every pixel is background or unknown.")
+            raise InputError(
+                "the label map holds no person, only background and unknown pixels: give another."
+            )
         sizes = self.settings.coarse_px, self.settings.fine_px
         coarse, fine = (mask_target(labels, camera, size) for size in sizes)
         return coarse, fine
