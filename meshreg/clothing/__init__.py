@@ -1,0 +1,1 @@
+"""Clothing labels and the clothing prior of the body's surface."""

@@ -1,0 +1,1 @@
+"""Dressed people with exact labels, made on the fly."""
