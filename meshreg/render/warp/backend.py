@@ -8,7 +8,7 @@ from torch import Tensor
 
 from meshreg.errors import InputError
 from meshreg.render import checks
-from meshreg.render.ndc import divide_by_depth, homogeneous_ndc
+from meshreg.render.ndc import divide_by_depth, homogeneous_ndc, project_ndc
 from meshreg.render.near_clip import CutMesh, cut_at_near_plane
 from meshreg.render.rasterizer import Fragments, SemanticImage
 from meshreg.render.warp.operators import Layers, Shade
@@ -62,9 +62,10 @@ class WarpRasterizer:
             cull=cull_backfaces,
             deterministic=self.deterministic,
         )
-        points = homogeneous_ndc(verts_cam, K.to(verts_cam), size)
+        K = K.to(verts_cam)
         if z_clip is None:
-            return _whole_faces(divide_by_depth(points), faces, options)
+            return _whole_faces(project_ndc(verts_cam, K, size), faces, options)
+        points = homogeneous_ndc(verts_cam, K, size)
         return _cut_faces(cut_at_near_plane(points, faces, z_clip), len(faces), options)
 
     def fragments_ndc(  # noqa: PLR0913
@@ -121,15 +122,14 @@ class WarpRasterizer:
         per_face = checks.check_attributes(attributes, verts_cam, faces, per_face)
         _check_channels(verts_cam, size, attributes.shape[-1])
         K = K.to(verts_cam)
-        points = homogeneous_ndc(verts_cam, K, size)
-        mesh = _dressed(points, faces, attributes.to(verts_cam), per_face, z_clip)
+        mesh = _dressed(verts_cam, faces, attributes.to(verts_cam), per_face, (K, size, z_clip))
         # Metres that one pixel spans at a depth of one metre.
         pixel_width = 2 / (K[:, 0, 0] + K[:, 1, 1]).detach().expand(verts_cam.shape[0])
         options = Options(
             size=size, closed=True, constant=per_face, deterministic=self.deterministic
         )
         classes, alpha, depth = Shade.apply(
-            divide_by_depth(mesh.points),
+            mesh.verts_ndc,
             mesh.attributes,
             mesh.faces,
             mesh.rows,
@@ -168,10 +168,10 @@ class WarpRasterizer:
         per_face = checks.check_attributes(attributes, verts_cam, faces, per_face)
         soft = Softness(sigma, gamma, dist_eps, z_near, z_far, eps, background)
         _check_channels(verts_cam, size, attributes.shape[-1])
-        points = homogeneous_ndc(verts_cam, K.to(verts_cam), size)
-        mesh = _dressed(points, faces, attributes.to(verts_cam), per_face, z_clip)
+        view = (K.to(verts_cam), size, z_clip)
+        mesh = _dressed(verts_cam, faces, attributes.to(verts_cam), per_face, view)
         options = self._soft_options(size, soft, perspective_correct, cull_backfaces)
-        return _soften(divide_by_depth(mesh.points), mesh, options, soft)
+        return _soften(mesh, options, soft)
 
     def soft_semantic_ndc(  # noqa: PLR0913
         self,
@@ -196,9 +196,9 @@ class WarpRasterizer:
         per_face = checks.check_attributes(attributes, verts_ndc, faces, per_face)
         soft = Softness(sigma, gamma, dist_eps, z_near, z_far, eps, background)
         _check_channels(verts_ndc, size, attributes.shape[-1])
-        mesh = _dressed(verts_ndc, faces, attributes.to(verts_ndc), per_face, None)
+        mesh = _dressed_whole(verts_ndc, faces, attributes.to(verts_ndc), per_face)
         options = self._soft_options(size, soft, perspective_correct, cull_backfaces)
-        return _soften(mesh.points, mesh, options, soft)
+        return _soften(mesh, options, soft)
 
     def _soft_options(
         self, size: tuple[int, int], soft: Softness, perspective: bool, cull: bool
@@ -240,37 +240,47 @@ class WarpRasterizer:
 class _DressedMesh:
     """A mesh with attributes, after faces were cut if that was wished."""
 
-    points: Tensor  # (B, V, 3) as given, or with more points
+    verts_ndc: Tensor  # (B, V, 3) as given, or with more points
     faces: Tensor  # (1 or B, F, 3) 32-bit corners
     attributes: Tensor  # (A, N, C)
     rows: Tensor  # (1 or B, F, 3) 32-bit: which row of `attributes` each corner has
 
 
 def _dressed(
-    points: Tensor, faces: Tensor, attributes: Tensor, per_face: bool, z_clip: float | None
+    verts_cam: Tensor,
+    faces: Tensor,
+    attributes: Tensor,
+    per_face: bool,
+    view: tuple[Tensor, tuple[int, int], float | None],  # K, size, z_clip
 ) -> _DressedMesh:
-    if z_clip is None or bool((points[..., 2] >= z_clip).all()):
-        corners = _topologies(faces)
-        rows = corners
-        if per_face:
-            own = torch.arange(len(faces), dtype=torch.int32, device=faces.device)
-            rows = own[None, :, None].expand(-1, -1, 3).contiguous()
-        return _DressedMesh(points, corners, attributes, rows)
+    K, size, z_clip = view
+    if z_clip is None or bool((verts_cam[..., 2] >= z_clip).all()):
+        return _dressed_whole(project_ndc(verts_cam, K, size), faces, attributes, per_face)
+    points = homogeneous_ndc(verts_cam, K, size)
     if per_face:
         mesh = cut_at_near_plane(points, faces, z_clip)
         rows = mesh.owner.int()[..., None].expand(-1, -1, 3).contiguous()
-        return _DressedMesh(mesh.points, mesh.faces.int().contiguous(), attributes, rows)
+        corners, points = mesh.faces.int().contiguous(), mesh.points
+        return _DressedMesh(divide_by_depth(points), corners, attributes, rows)
     dressed = torch.cat([points, attributes.expand(len(points), -1, -1)], -1)
     mesh = cut_at_near_plane(dressed, faces, z_clip)
-    corners = mesh.faces.int().contiguous()
-    return _DressedMesh(mesh.points[..., :3], corners, mesh.points[..., 3:], corners)
+    corners, points = mesh.faces.int().contiguous(), mesh.points[..., :3]
+    return _DressedMesh(divide_by_depth(points), corners, mesh.points[..., 3:], corners)
 
 
-def _soften(
-    verts_ndc: Tensor, mesh: _DressedMesh, options: Options, soft: Softness
-) -> SemanticImage:
+def _dressed_whole(
+    verts_ndc: Tensor, faces: Tensor, attributes: Tensor, per_face: bool
+) -> _DressedMesh:
+    corners = rows = _topologies(faces)
+    if per_face:
+        own = torch.arange(len(faces), dtype=torch.int32, device=faces.device)
+        rows = own[None, :, None].expand(-1, -1, 3).contiguous()
+    return _DressedMesh(verts_ndc, corners, attributes, rows)
+
+
+def _soften(mesh: _DressedMesh, options: Options, soft: Softness) -> SemanticImage:
     classes, alpha, depth = Soften.apply(
-        verts_ndc, mesh.attributes, mesh.faces, mesh.rows, options, soft
+        mesh.verts_ndc, mesh.attributes, mesh.faces, mesh.rows, options, soft
     )
     return SemanticImage(classes=classes, alpha=alpha, depth=depth)
 

@@ -30,15 +30,19 @@ from meshreg.render.warp.functions import (
     edge_value,
     edge_values,
     pixel_centre,
+    run_start,
 )
 
 
-def shade(
+@wp.func
+def shade_pixel(
     verts: wp.array2d(dtype=Any),
     faces: wp.array3d(dtype=wp.int32),
     rows: wp.array3d(dtype=wp.int32),
     attributes: wp.array3d(dtype=Any),
-    first: int,
+    image: int,
+    row: int,
+    column: int,
     s: Settings,
     background: Any,
     index: wp.array2d(dtype=wp.int64),
@@ -47,11 +51,7 @@ def shade(
     alpha: wp.array(dtype=Any),
     seen_depth: wp.array(dtype=Any),
 ):
-    """Per pixel: interpolate the attributes of the front face, or take the background."""
-    pixel = first + wp.tid()
-    image = pixel / (s.height * s.width)
-    row = pixel / s.width - image * s.height
-    column = pixel - (image * s.height + row) * s.width
+    pixel = (image * s.height + row) * s.width + column
     face = index[pixel, 0]
     if face < wp.int64(0):
         for n in range(classes.shape[1]):
@@ -79,6 +79,41 @@ def shade(
             w[0] * attributes[values, i, n]
             + w[1] * attributes[values, j, n]
             + w[2] * attributes[values, m, n]
+        )
+
+
+def shade(
+    verts: wp.array2d(dtype=Any),
+    faces: wp.array3d(dtype=wp.int32),
+    rows: wp.array3d(dtype=wp.int32),
+    attributes: wp.array3d(dtype=Any),
+    first: int,
+    s: Settings,
+    background: Any,
+    index: wp.array2d(dtype=wp.int64),
+    depth: wp.array2d(dtype=Any),
+    classes: wp.array2d(dtype=Any),
+    alpha: wp.array(dtype=Any),
+    seen_depth: wp.array(dtype=Any),
+):
+    """Interpolate the attributes of every pixel's front face, or take the background."""
+    image, row, start = run_start(first + wp.tid(), s)
+    for column in range(start, start + s.run):
+        shade_pixel(
+            verts,
+            faces,
+            rows,
+            attributes,
+            image,
+            row,
+            column,
+            s,
+            background,
+            index,
+            depth,
+            classes,
+            alpha,
+            seen_depth,
         )
 
 
@@ -205,16 +240,18 @@ def outline_pull(
     return pull
 
 
-def shade_adjoint(
+@wp.func
+def shade_pixel_adjoint(
     verts: wp.array2d(dtype=Any),
     faces: wp.array3d(dtype=wp.int32),
     rows: wp.array3d(dtype=wp.int32),
     attributes: wp.array3d(dtype=Any),
-    pixel_width: wp.array(dtype=Any),
-    first: int,
-    first_image: int,
+    limit: Any,
+    image: int,
+    row: int,
+    column: int,
+    out_image: int,
     s: Settings,
-    gap: Any,
     index: wp.array2d(dtype=wp.int64),
     depth: wp.array2d(dtype=Any),
     classes: wp.array2d(dtype=Any),
@@ -223,14 +260,7 @@ def shade_adjoint(
     verts_grad: wp.array2d(dtype=Any),
     attributes_grad: wp.array3d(dtype=Any),
 ):
-    """Per pixel: gradients of the front face's corners and, if asked for, of its attributes.
-
-    `attributes_grad` may be empty (no gradient wanted) or start at `first_image` like `verts_grad`.
-    """
-    pixel = first + wp.tid()
-    image = pixel / (s.height * s.width)
-    row = pixel / s.width - image * s.height
-    column = pixel - (image * s.height + row) * s.width
+    pixel = (image * s.height + row) * s.width + column
     face = index[pixel, 0]
     if face < wp.int64(0):
         return
@@ -258,7 +288,7 @@ def shade_adjoint(
             attributes[values, ri, n], attributes[values, rj, n], attributes[values, rm, n]
         )
         if attributes_grad.shape[0] > 0:
-            out = wp.where(attributes.shape[0] == 1, 0, image - first_image)
+            out = wp.where(attributes.shape[0] == 1, 0, out_image)
             wp.atomic_add(attributes_grad, out, ri, n, g * w[0])
             wp.atomic_add(attributes_grad, out, rj, n, g * w[1])
             wp.atomic_add(attributes_grad, out, rm, n, g * w[2])
@@ -266,7 +296,7 @@ def shade_adjoint(
     pull = outline_pull(
         verts,
         faces,
-        gap * pixel_width[image],
+        limit,
         s,
         index,
         depth,
@@ -282,6 +312,52 @@ def shade_adjoint(
     # them by its barycentrics in the image.
     pixels_per_ndc = type(sign)(wp.min(s.height, s.width)) * type(sign)(0.5)
     pull = pull * (-pixels_per_ndc / (e[0] + e[1] + e[2]))
-    wp.atomic_add(verts_grad, image - first_image, i, ga + e[0] * pull)
-    wp.atomic_add(verts_grad, image - first_image, j, gb + e[1] * pull)
-    wp.atomic_add(verts_grad, image - first_image, m, gc + e[2] * pull)
+    wp.atomic_add(verts_grad, out_image, i, ga + e[0] * pull)
+    wp.atomic_add(verts_grad, out_image, j, gb + e[1] * pull)
+    wp.atomic_add(verts_grad, out_image, m, gc + e[2] * pull)
+
+
+def shade_adjoint(
+    verts: wp.array2d(dtype=Any),
+    faces: wp.array3d(dtype=wp.int32),
+    rows: wp.array3d(dtype=wp.int32),
+    attributes: wp.array3d(dtype=Any),
+    pixel_width: wp.array(dtype=Any),
+    first: int,
+    first_image: int,
+    s: Settings,
+    gap: Any,
+    index: wp.array2d(dtype=wp.int64),
+    depth: wp.array2d(dtype=Any),
+    classes: wp.array2d(dtype=Any),
+    classes_grad: wp.array2d(dtype=Any),
+    alpha_grad: wp.array(dtype=Any),
+    verts_grad: wp.array2d(dtype=Any),
+    attributes_grad: wp.array3d(dtype=Any),
+):
+    """Gradients of the front faces' corners and, if asked for, of their attributes.
+
+    `attributes_grad` may be empty (no gradient wanted) or start at `first_image` like `verts_grad`.
+    """
+    image, row, start = run_start(first + wp.tid(), s)
+    limit = gap * pixel_width[image]
+    for column in range(start, start + s.run):
+        shade_pixel_adjoint(
+            verts,
+            faces,
+            rows,
+            attributes,
+            limit,
+            image,
+            row,
+            column,
+            image - first_image,
+            s,
+            index,
+            depth,
+            classes,
+            classes_grad,
+            alpha_grad,
+            verts_grad,
+            attributes_grad,
+        )

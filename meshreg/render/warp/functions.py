@@ -18,6 +18,7 @@ class Settings:
     """The whole-number settings of one call."""
 
     num_faces: int
+    run: int  # neighbouring pixels of a row that one task describes
     height: int
     width: int
     layers: int  # faces kept per pixel
@@ -29,6 +30,16 @@ class Settings:
     cull: int  # 1: faces seen from behind are dropped
     closed: int  # 1: a sample on the outline of a face belongs to it
     constant: int  # 1: attributes are constant on a face, so that every class border is an outline
+
+
+@wp.func
+def run_start(task: int, s: Settings):
+    """The image, row and first column of a task's run of pixels."""
+    per_row = s.width / s.run
+    image = task / (s.height * per_row)
+    row = task / per_row - image * s.height
+    column = (task - (image * s.height + row) * per_row) * s.run
+    return image, row, column
 
 
 @wp.func

@@ -19,23 +19,23 @@ from meshreg.render.warp.functions import (
     outline_distance2,
     outline_distance2_adjoint,
     pixel_centre,
+    run_start,
 )
 
 
-def describe_layers(
+@wp.func
+def describe_pixel(
     verts: wp.array2d(dtype=Any),
     faces: wp.array3d(dtype=wp.int32),
-    first: int,
+    image: int,
+    row: int,
+    column: int,
     s: Settings,
     index: wp.array2d(dtype=wp.int64),
     bary: wp.array2d(dtype=Any),
     dist: wp.array2d(dtype=Any),
 ):
-    """Per pixel: barycentrics and signed squared distance of the faces found."""
-    pixel = first + wp.tid()
-    image = pixel / (s.height * s.width)
-    row = pixel / s.width - image * s.height
-    column = pixel - (image * s.height + row) * s.width
+    pixel = (image * s.height + row) * s.width + column
     topology = wp.min(image, faces.shape[0] - 1)
     for k in range(s.layers):
         face = index[pixel, k]
@@ -55,11 +55,29 @@ def describe_layers(
             dist[pixel, k] = wp.where(is_inside(e, s.closed), -d, d)
 
 
-def describe_layers_adjoint(
+def describe_layers(
     verts: wp.array2d(dtype=Any),
     faces: wp.array3d(dtype=wp.int32),
     first: int,
-    first_image: int,
+    s: Settings,
+    index: wp.array2d(dtype=wp.int64),
+    bary: wp.array2d(dtype=Any),
+    dist: wp.array2d(dtype=Any),
+):
+    """Per run of pixels: barycentrics and signed squared distance of the faces found."""
+    image, row, start = run_start(first + wp.tid(), s)
+    for column in range(start, start + s.run):
+        describe_pixel(verts, faces, image, row, column, s, index, bary, dist)
+
+
+@wp.func
+def describe_pixel_adjoint(
+    verts: wp.array2d(dtype=Any),
+    faces: wp.array3d(dtype=wp.int32),
+    image: int,
+    row: int,
+    column: int,
+    out: int,
     s: Settings,
     index: wp.array2d(dtype=wp.int64),
     depth_grad: wp.array2d(dtype=Any),
@@ -67,11 +85,7 @@ def describe_layers_adjoint(
     dist_grad: wp.array2d(dtype=Any),
     verts_grad: wp.array2d(dtype=Any),
 ):
-    """Per pixel: add the gradients of depth, barycentrics and distance to the faces' corners."""
-    pixel = first + wp.tid()
-    image = pixel / (s.height * s.width)
-    row = pixel / s.width - image * s.height
-    column = pixel - (image * s.height + row) * s.width
+    pixel = (image * s.height + row) * s.width + column
     topology = wp.min(image, faces.shape[0] - 1)
     for k in range(s.layers):
         face = index[pixel, k]
@@ -99,7 +113,37 @@ def describe_layers_adjoint(
             ga = ga + da
             gb = gb + db
             gc = gc + dc
-        out = image - first_image
         wp.atomic_add(verts_grad, out, i, ga + type(a)(zero, zero, gz * w[0]))
         wp.atomic_add(verts_grad, out, j, gb + type(a)(zero, zero, gz * w[1]))
         wp.atomic_add(verts_grad, out, m, gc + type(a)(zero, zero, gz * w[2]))
+
+
+def describe_layers_adjoint(
+    verts: wp.array2d(dtype=Any),
+    faces: wp.array3d(dtype=wp.int32),
+    first: int,
+    first_image: int,
+    s: Settings,
+    index: wp.array2d(dtype=wp.int64),
+    depth_grad: wp.array2d(dtype=Any),
+    bary_grad: wp.array2d(dtype=Any),
+    dist_grad: wp.array2d(dtype=Any),
+    verts_grad: wp.array2d(dtype=Any),
+):
+    """Add the gradients of depth, barycentrics and distance to the faces' corners."""
+    image, row, start = run_start(first + wp.tid(), s)
+    for column in range(start, start + s.run):
+        describe_pixel_adjoint(
+            verts,
+            faces,
+            image,
+            row,
+            column,
+            image - first_image,
+            s,
+            index,
+            depth_grad,
+            bary_grad,
+            dist_grad,
+            verts_grad,
+        )

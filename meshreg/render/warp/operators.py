@@ -38,7 +38,7 @@ class Layers(torch.autograd.Function):
             inputs = [scene.verts_view, scene.faces_view, first, scene.settings, *views]
             run.launch(k.describe_layers, end - first, inputs)
 
-        run.run([partial(describe, a, b) for a, b in scene.pixel_parts()])
+        run.run([partial(describe, a, b) for a, b in scene.run_parts()])
         shape = (scene.num_images, *options.size, options.layers)
         index = index.view(shape)
         ctx.save_for_backward(verts, faces, index)
@@ -62,7 +62,7 @@ class Layers(torch.autograd.Function):
         ]
         verts_grad = ThreadSums(verts.shape, scene.verts, shared=False)
         jobs = []
-        for first, end in scene.pixel_parts():
+        for first, end in scene.run_parts():
             begin, stop = scene.images_of(first, end)
             inputs = [scene.verts_view, scene.faces_view, first, begin, scene.settings, *views]
             inputs.append(as_warp(verts_grad.part(begin, stop), k.vector))
@@ -98,7 +98,7 @@ class Shade(torch.autograd.Function):
             inputs = [*meshes, first, scene.settings, k.scalar(background), *views]
             run.launch(k.shade, end - first, inputs)
 
-        run.run([partial(shade, a, b) for a, b in scene.pixel_parts()])
+        run.run([partial(shade, a, b) for a, b in scene.run_parts()])
         ctx.save_for_backward(verts, attributes, faces, rows, pixel_width, index, depth, classes)
         ctx.options = options
         shape = (scene.num_images, *options.size)
@@ -127,7 +127,7 @@ class Shade(torch.autograd.Function):
         verts_grad = ThreadSums(verts.shape, scene.verts, shared=False)
         attributes_grad = ThreadSums(attributes.shape, attributes, shared=len(attributes) == 1)
         jobs = []
-        for first, end in scene.pixel_parts():
+        for first, end in scene.run_parts():
             begin, stop = scene.images_of(first, end)
             out = attributes_grad.part(begin, stop) if wanted else attributes[:0]
             inputs = [*meshes, widths, first, begin, scene.settings]

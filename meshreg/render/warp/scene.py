@@ -43,9 +43,10 @@ class Options:
                 f"found {self.layers} and {self.blur}: correct them."
             )
 
-    def settings(self, num_faces: int) -> Any:
+    def settings(self, num_faces: int, run: int) -> Any:
         s = Settings()
         s.num_faces = num_faces
+        s.run = run
         s.height, s.width = self.size
         s.layers = self.layers
         s.tile = TILE
@@ -76,9 +77,13 @@ class Scene:
     def pixel_parts(self) -> list[tuple[int, int]]:
         return self.run.parts(self.pixels)
 
+    def run_parts(self) -> list[tuple[int, int]]:
+        """Ranges of runs: the rows of a picture on the CPU, single pixels on a GPU."""
+        return self.run.parts(self.pixels // self.settings.run)
+
     def images_of(self, first: int, end: int) -> tuple[int, int]:
-        """The range of images that a range of pixels touches."""
-        per_image = self.pixels // self.num_images
+        """The range of images that a range of runs touches."""
+        per_image = self.pixels // self.settings.run // self.num_images
         return first // per_image, (end - 1) // per_image + 1
 
 
@@ -97,7 +102,7 @@ def make_scene(
     return Scene(
         run=run,
         options=options,
-        settings=options.settings(faces.shape[1]),
+        settings=options.settings(faces.shape[1], 1 if run.is_cuda else width),
         verts=verts,
         verts_view=as_warp(verts, run.kernels.vector),
         faces_view=as_warp(faces),

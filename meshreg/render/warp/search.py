@@ -194,8 +194,12 @@ def find_layers_by_tile(
         a = verts[image, faces[topology, f, 0]]
         b = verts[image, faces[topology, f, 1]]
         c = verts[image, faces[topology, f, 2]]
-        limits = outline_limits(a, b, c, reach)
-        inverse = inverse_lengths2(a, b, c)
+        limits = a - a
+        inverse = a - a
+        # Sharp pictures of whole faces can do without these square roots and divisions.
+        if blur > blur - blur or partner.shape[0] > 0:
+            limits = outline_limits(a, b, c, reach)
+            inverse = inverse_lengths2(a, b, c)
         for y in range(
             wp.max(bound[2], ty * s.tile), wp.min(bound[3], ty * s.tile + s.tile - 1) + 1
         ):
