@@ -11,6 +11,7 @@ from torch import Tensor
 
 from meshreg.errors import InputError
 from meshreg.render.rasterizer import Fragments, Rasterizer, rasterizer
+from meshreg.render.warp.backend import WarpRasterizer
 from tests.reference import rasterize as loops
 
 SIZE = (9, 13)
@@ -161,28 +162,57 @@ def body(num_images: int = 1, dtype: torch.dtype = torch.float32) -> tuple[Tenso
     return (verts + verts.new_tensor([0, 0, 3])).repeat(num_images, 1, 1), torch.tensor(data.faces)
 
 
-def test_threads_do_not_change_the_picture(raster: Rasterizer) -> None:
+def test_threads_do_not_change_the_picture() -> None:
     size = (60, 44)
     verts, faces = body(3)
     verts.requires_grad_(True)
     K = intrinsics(size, 90.0, torch.float32).expand(3, 3, 3)
     attributes = verts.detach().sin().requires_grad_(True)
     results, slopes = [], []
-    before = torch.get_num_threads()
-    try:
-        for threads in (1, 2, 2):
-            torch.set_num_threads(threads)
-            out = raster.fragments(verts, faces, K, size, faces_per_pixel=4, blur_radius=1e-4)
-            image = raster.edge_semantic(verts, faces, K, size, attributes)
-            results.append((out.pix_to_face, out.zbuf, out.bary_coords, out.dists, image.classes))
-            total = out.zbuf.sum() + out.dists.sum() + image.classes.square().sum()
-            slopes.append(torch.cat(torch.autograd.grad(total, (verts, attributes))))
-    finally:
-        torch.set_num_threads(before)
+    for threads in (1, 2, 2):
+        raster = WarpRasterizer(threads=threads)
+        out = raster.fragments(verts, faces, K, size, faces_per_pixel=9, blur_radius=1e-4)
+        image = raster.edge_semantic(verts, faces, K, size, attributes)
+        results.append((out.pix_to_face, out.zbuf, out.bary_coords, out.dists, image.classes))
+        total = out.zbuf.sum() + out.dists.sum() + image.classes.square().sum()
+        slopes.append(torch.cat(torch.autograd.grad(total, (verts, attributes))))
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
     assert (slopes[0] - slopes[1]).norm() < 1e-5 * slopes[0].norm()
     assert torch.equal(slopes[1], slopes[2])
+
+
+def test_back_faces_of_a_closed_body_can_be_spared(raster: Rasterizer) -> None:
+    verts, faces = body()
+    verts.requires_grad_(True)
+    K = intrinsics((60, 44), 90.0, torch.float32)
+    images = [
+        raster.edge_semantic(verts, faces, K, (60, 44), verts.detach().sin(), cull_backfaces=cull)
+        for cull in (False, True)
+    ]
+    assert images[0].alpha.sum() > 200
+    assert torch.equal(images[0].classes, images[1].classes)
+    assert torch.equal(images[0].alpha, images[1].alpha)
+    inside_out = faces.flip(1)
+    with torch.no_grad():
+        far_side = raster.edge_semantic(
+            verts, inside_out, K, (60, 44), verts.sin(), cull_backfaces=True
+        )
+    assert (far_side.depth - images[0].depth)[images[0].alpha > 0].mean() > 0.05
+
+
+def test_the_way_back_through_the_projection_equals_torch(raster: Rasterizer) -> None:
+    verts, faces, K = soup()
+    with torch.no_grad():
+        verts[0, :4, 2] -= 5.0  # behind the camera
+    slopes = []
+    for camera in (K, K.clone().requires_grad_(True)):  # the second way is torch's own
+        mine = verts.clone().requires_grad_(True)
+        out = raster.fragments(mine, faces, camera, (13, 17), faces_per_pixel=2, blur_radius=1e-2)
+        (out.zbuf.square().sum() + out.dists.sum() + out.bary_coords.square().sum()).backward()
+        slopes.append(mine.grad)
+    assert slopes[0].abs().sum() > 1
+    torch.testing.assert_close(*slopes)
 
 
 def test_the_search_for_cuda_finds_the_same_faces(

@@ -106,7 +106,6 @@ def test_free_memory_is_told_here() -> None:
 
 @pytest.mark.parametrize("operator", ["fragments", "edge", "edge per face", "soft"])
 def test_deterministic_gradients_do_not_depend_on_threads(operator: str) -> None:
-    raster = WarpRasterizer(deterministic=True)
     cameras = torch.tensor([[[60.0, 0, 30], [0, 60, 25], [0, 0, 1]]]).expand(3, 3, 3)
     verts = torch.rand(3, 400, 3) * 2 - torch.tensor([1.0, 1.0, -2.0])
     verts.requires_grad_(True)
@@ -115,23 +114,26 @@ def test_deterministic_gradients_do_not_depend_on_threads(operator: str) -> None
     values = torch.rand(1, rows, 5, requires_grad=True)
     upstream = torch.randn(3, 50, 60, 5)
     results = []
-    before = torch.get_num_threads()
-    try:
-        for threads in (1, 2, 3, 8):
-            torch.set_num_threads(threads)
-            if operator == "fragments":
-                out = raster.fragments(
-                    verts, faces, cameras, (50, 60), faces_per_pixel=5, blur_radius=1e-3
-                )
-                total = (out.zbuf * upstream).sum() + out.dists.sum() + out.bary_coords.sum() * 3
-                results.append(torch.autograd.grad(total, verts))
-                continue
-            method = raster.soft_semantic if operator == "soft" else raster.edge_semantic
-            image = method(verts, faces, cameras, (50, 60), values)
-            total = (image.classes * upstream).sum() + image.alpha.sum()
-            results.append((image.classes, *torch.autograd.grad(total, (verts, values))))
-    finally:
-        torch.set_num_threads(before)
+    for threads in (1, 2, 3, 8):
+        raster = WarpRasterizer(deterministic=True, threads=threads)
+        if operator == "fragments":
+            out = raster.fragments(
+                verts, faces, cameras, (50, 60), faces_per_pixel=5, blur_radius=1e-3
+            )
+            total = (out.zbuf * upstream).sum() + out.dists.sum() + out.bary_coords.sum() * 3
+            results.append(torch.autograd.grad(total, verts))
+            continue
+        method = raster.soft_semantic if operator == "soft" else raster.edge_semantic
+        image = method(verts, faces, cameras, (50, 60), values)
+        total = (image.classes * upstream).sum() + image.alpha.sum()
+        results.append((image.classes, *torch.autograd.grad(total, (verts, values))))
     for other in results[1:]:
         for one, two in zip(results[0], other, strict=True):
             assert torch.equal(one, two)
+
+
+def test_as_many_threads_as_torch_uses_unless_told() -> None:
+    assert WarpRasterizer().threads == torch.get_num_threads()
+    assert WarpRasterizer(threads=3).threads == 3
+    with pytest.raises(InputError, match="threads >= 1, found 0"):
+        WarpRasterizer(threads=0)

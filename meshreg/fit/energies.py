@@ -80,7 +80,7 @@ class Energies:
         vertices, _ = self.body.skin(v.betas, v.pose_rotmat(), v.transl(self.body))
         K = mask.camera.K.expand(len(vertices), 3, 3)
         image = self.rasterizer.edge_semantic(
-            vertices, self.body.faces, K, mask.camera.size, self.parts[None]
+            vertices, self.body.faces, K, mask.camera.size, self.parts[None], cull_backfaces=True
         )
         outside = outside_distance(project(vertices, K), mask.target, scale_px=mask.scale_px)
         return terms | {

@@ -1,11 +1,8 @@
 """PyTorch3D's image coordinates (NDC): x left, y up, half the shorter image side is one unit."""
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 # Faces with a corner at or behind this depth (metres) are not drawn.
 MIN_DEPTH = 1e-8
@@ -18,10 +15,10 @@ def homogeneous_ndc(
 
     Pixel column u lies at x = (W - 1 - 2 u) / min(H, W); the last row of K is taken as (0, 0, 1).
     """
-    return torch.cat([verts_cam @ _rays(K, size).mT, verts_cam[..., 2:]], -1)
+    return torch.cat([verts_cam @ ndc_rows(K, size).mT, verts_cam[..., 2:]], -1)
 
 
-def _rays(K: Float[Tensor, "B 3 3"], size: tuple[int, int]) -> Float[Tensor, "B 2 3"]:
+def ndc_rows(K: Float[Tensor, "B 3 3"], size: tuple[int, int]) -> Float[Tensor, "B 2 3"]:
     """The rows that map camera space to (x z, y z)."""
     height, width = size
     # Centred before it meets the points: pixels times depth would lose digits in float32.
@@ -36,34 +33,3 @@ def divide_by_depth(points: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 3"]:
     # The inner `where` keeps the gradient of the branch not taken finite.
     xy = torch.where(in_front, xy / torch.where(in_front, z, 1.0), 0.0)
     return torch.cat([xy, z], -1)
-
-
-def project_ndc(
-    verts_cam: Float[Tensor, "B V 3"], K: Float[Tensor, "B 3 3"], size: tuple[int, int]
-) -> Float[Tensor, "B V 3"]:
-    """Project camera-space points to (x, y, z); those at or behind the camera get x = y = 0."""
-    if K.requires_grad:
-        return divide_by_depth(homogeneous_ndc(verts_cam, K, size))
-    projected: Tensor = _Projection.apply(verts_cam, _rays(K, size))
-    return projected
-
-
-class _Projection(torch.autograd.Function):
-    """`divide_by_depth` of `homogeneous_ndc` with a shorter way back."""
-
-    @staticmethod
-    def forward(ctx: Any, verts_cam: Tensor, rays: Tensor) -> Tensor:
-        z = verts_cam[..., 2:]
-        divisor = torch.where(z > MIN_DEPTH, z, torch.inf)  # makes zeros behind the camera
-        projected = torch.cat([(verts_cam @ rays.mT) / divisor, z], -1)
-        ctx.save_for_backward(projected, divisor, rays)
-        return projected
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        projected, divisor, rays = ctx.saved_tensors
-        xy_grad = grad[..., :2] / divisor
-        verts_grad = xy_grad @ rays
-        verts_grad[..., 2] += grad[..., 2] - (xy_grad * projected[..., :2]).sum(-1)
-        return verts_grad, None

@@ -155,6 +155,7 @@ class PyTorch3DRasterizer:
         *,
         background: float = 0.0,
         per_face: bool = False,
+        cull_backfaces: bool = False,
         z_clip: float | None = None,
     ) -> SemanticImage:
         """The front surface's attributes, with gradients of its moving outlines.
@@ -167,7 +168,9 @@ class PyTorch3DRasterizer:
         mesh = dress(
             verts_cam, faces, attributes, per_face=per_face, z_clip=z_clip, camera=(K, size)
         )
-        hits = _find_hits(mesh.scene, Options(size=size, blur=EDGE_BLUR, clip=True))
+        hits = _find_hits(
+            mesh.scene, Options(size=size, blur=EDGE_BLUR, clip=True, cull=cull_backfaces)
+        )
         return draw_front(mesh, hits, size, pixel_width(K), background)
 
     def soft_semantic(  # noqa: PLR0913

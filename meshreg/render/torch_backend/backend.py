@@ -95,6 +95,7 @@ class TorchRasterizer:
         *,
         background: float = 0.0,
         per_face: bool = False,
+        cull_backfaces: bool = False,
         z_clip: float | None = None,
     ) -> SemanticImage:
         """The front surface's attributes, with gradients of its moving outlines.
@@ -109,7 +110,7 @@ class TorchRasterizer:
         mesh = dress(
             verts_cam, faces, attributes, per_face=per_face, z_clip=z_clip, camera=(K, size)
         )
-        hits = find_hits(mesh.scene, Options(size, closed=True))
+        hits = find_hits(mesh.scene, Options(size, closed=True, cull=cull_backfaces))
         return draw_front(mesh, hits, size, pixel_width(K), background)
 
     def soft_semantic(  # noqa: PLR0913

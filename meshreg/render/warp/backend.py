@@ -1,16 +1,15 @@
 """The rasteriser that users get by default: camera-space meshes in, fragments or images out."""
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from meshreg.errors import InputError
 from meshreg.render import checks
-from meshreg.render.ndc import divide_by_depth, homogeneous_ndc, project_ndc
+from meshreg.render.ndc import divide_by_depth, homogeneous_ndc
 from meshreg.render.near_clip import CutMesh, cut_at_near_plane
 from meshreg.render.rasterizer import Fragments, SemanticImage
+from meshreg.render.warp.dressing import DressedMesh, View, dress, dress_whole, topologies
 from meshreg.render.warp.operators import Layers, Shade
 from meshreg.render.warp.scene import Options
 from meshreg.render.warp.soft_operator import Soften, Softness
@@ -20,11 +19,14 @@ class WarpRasterizer:
     """The `Rasterizer` protocol on Warp kernels; works on the device and in the precision given.
 
     With `deterministic=True` gradients on the CPU are the same to the last bit for any number of
-    threads.
+    threads. `threads` are used on the CPU, by default as many as torch uses at this moment.
     """
 
-    def __init__(self, *, deterministic: bool = False) -> None:
+    def __init__(self, *, deterministic: bool = False, threads: int | None = None) -> None:
+        if threads is not None and threads < 1:
+            raise InputError(f"expected threads >= 1, found {threads}: leave it out for torch's.")
         self.deterministic = deterministic
+        self.threads = torch.get_num_threads() if threads is None else threads
 
     def fragments(  # noqa: PLR0913
         self,
@@ -61,11 +63,12 @@ class WarpRasterizer:
             clip=clip,
             cull=cull_backfaces,
             deterministic=self.deterministic,
+            threads=self.threads,
         )
-        K = K.to(verts_cam)
+        view = View(K.to(verts_cam), size, z_clip, self.threads)
         if z_clip is None:
-            return _whole_faces(project_ndc(verts_cam, K, size), faces, options)
-        points = homogeneous_ndc(verts_cam, K, size)
+            return _whole_faces(view.project(verts_cam), faces, options)
+        points = homogeneous_ndc(verts_cam, view.K, size)
         return _cut_faces(cut_at_near_plane(points, faces, z_clip), len(faces), options)
 
     def fragments_ndc(  # noqa: PLR0913
@@ -93,6 +96,7 @@ class WarpRasterizer:
             clip=clip,
             cull=cull_backfaces,
             deterministic=self.deterministic,
+            threads=self.threads,
         )
         if z_clip is None:
             return _whole_faces(verts_ndc, faces, options)
@@ -110,6 +114,7 @@ class WarpRasterizer:
         *,
         background: float = 0.0,
         per_face: bool = False,
+        cull_backfaces: bool = False,
         z_clip: float | None = None,
     ) -> SemanticImage:
         """The front surface's attributes, with gradients of its moving outlines.
@@ -122,11 +127,17 @@ class WarpRasterizer:
         per_face = checks.check_attributes(attributes, verts_cam, faces, per_face)
         _check_channels(verts_cam, size, attributes.shape[-1])
         K = K.to(verts_cam)
-        mesh = _dressed(verts_cam, faces, attributes.to(verts_cam), per_face, (K, size, z_clip))
+        view = View(K, size, z_clip, self.threads)
+        mesh = dress(verts_cam, faces, attributes.to(verts_cam), per_face, view)
         # Metres that one pixel spans at a depth of one metre.
         pixel_width = 2 / (K[:, 0, 0] + K[:, 1, 1]).detach().expand(verts_cam.shape[0])
         options = Options(
-            size=size, closed=True, constant=per_face, deterministic=self.deterministic
+            size=size,
+            cull=cull_backfaces,
+            closed=True,
+            constant=per_face,
+            deterministic=self.deterministic,
+            threads=self.threads,
         )
         classes, alpha, depth = Shade.apply(
             mesh.verts_ndc,
@@ -168,8 +179,8 @@ class WarpRasterizer:
         per_face = checks.check_attributes(attributes, verts_cam, faces, per_face)
         soft = Softness(sigma, gamma, dist_eps, z_near, z_far, eps, background)
         _check_channels(verts_cam, size, attributes.shape[-1])
-        view = (K.to(verts_cam), size, z_clip)
-        mesh = _dressed(verts_cam, faces, attributes.to(verts_cam), per_face, view)
+        view = View(K.to(verts_cam), size, z_clip, self.threads)
+        mesh = dress(verts_cam, faces, attributes.to(verts_cam), per_face, view)
         options = self._soft_options(size, soft, perspective_correct, cull_backfaces)
         return _soften(mesh, options, soft)
 
@@ -196,7 +207,7 @@ class WarpRasterizer:
         per_face = checks.check_attributes(attributes, verts_ndc, faces, per_face)
         soft = Softness(sigma, gamma, dist_eps, z_near, z_far, eps, background)
         _check_channels(verts_ndc, size, attributes.shape[-1])
-        mesh = _dressed_whole(verts_ndc, faces, attributes.to(verts_ndc), per_face)
+        mesh = dress_whole(verts_ndc, faces, attributes.to(verts_ndc), per_face)
         options = self._soft_options(size, soft, perspective_correct, cull_backfaces)
         return _soften(mesh, options, soft)
 
@@ -211,6 +222,7 @@ class WarpRasterizer:
             cull=cull,
             closed=True,
             deterministic=self.deterministic,
+            threads=self.threads,
         )
 
     def _check(
@@ -236,49 +248,7 @@ class WarpRasterizer:
             )
 
 
-@dataclass(frozen=True, eq=False)
-class _DressedMesh:
-    """A mesh with attributes, after faces were cut if that was wished."""
-
-    verts_ndc: Tensor  # (B, V, 3) as given, or with more points
-    faces: Tensor  # (1 or B, F, 3) 32-bit corners
-    attributes: Tensor  # (A, N, C)
-    rows: Tensor  # (1 or B, F, 3) 32-bit: which row of `attributes` each corner has
-
-
-def _dressed(
-    verts_cam: Tensor,
-    faces: Tensor,
-    attributes: Tensor,
-    per_face: bool,
-    view: tuple[Tensor, tuple[int, int], float | None],  # K, size, z_clip
-) -> _DressedMesh:
-    K, size, z_clip = view
-    if z_clip is None or bool((verts_cam[..., 2] >= z_clip).all()):
-        return _dressed_whole(project_ndc(verts_cam, K, size), faces, attributes, per_face)
-    points = homogeneous_ndc(verts_cam, K, size)
-    if per_face:
-        mesh = cut_at_near_plane(points, faces, z_clip)
-        rows = mesh.owner.int()[..., None].expand(-1, -1, 3).contiguous()
-        corners, points = mesh.faces.int().contiguous(), mesh.points
-        return _DressedMesh(divide_by_depth(points), corners, attributes, rows)
-    dressed = torch.cat([points, attributes.expand(len(points), -1, -1)], -1)
-    mesh = cut_at_near_plane(dressed, faces, z_clip)
-    corners, points = mesh.faces.int().contiguous(), mesh.points[..., :3]
-    return _DressedMesh(divide_by_depth(points), corners, mesh.points[..., 3:], corners)
-
-
-def _dressed_whole(
-    verts_ndc: Tensor, faces: Tensor, attributes: Tensor, per_face: bool
-) -> _DressedMesh:
-    corners = rows = _topologies(faces)
-    if per_face:
-        own = torch.arange(len(faces), dtype=torch.int32, device=faces.device)
-        rows = own[None, :, None].expand(-1, -1, 3).contiguous()
-    return _DressedMesh(verts_ndc, corners, attributes, rows)
-
-
-def _soften(mesh: _DressedMesh, options: Options, soft: Softness) -> SemanticImage:
+def _soften(mesh: DressedMesh, options: Options, soft: Softness) -> SemanticImage:
     classes, alpha, depth = Soften.apply(
         mesh.verts_ndc, mesh.attributes, mesh.faces, mesh.rows, options, soft
     )
@@ -286,7 +256,7 @@ def _soften(mesh: _DressedMesh, options: Options, soft: Softness) -> SemanticIma
 
 
 def _whole_faces(verts_ndc: Tensor, faces: Tensor, options: Options) -> Fragments:
-    index, depth, bary, dist = Layers.apply(verts_ndc, _topologies(faces), None, options)
+    index, depth, bary, dist = Layers.apply(verts_ndc, topologies(faces), None, options)
     return Fragments(pix_to_face=index, zbuf=depth, bary_coords=bary, dists=dist)
 
 
@@ -306,11 +276,6 @@ def _cut_faces(mesh: CutMesh, num_faces: int, options: Options) -> Fragments:
         bary_coords=bary.masked_scatter(hit[..., None].expand_as(bary), mixed),
         dists=dist,
     )
-
-
-def _topologies(faces: Tensor) -> Tensor:
-    """Faces as the kernels want them: 32-bit, under an axis of one topology for all images."""
-    return faces.to(torch.int32).contiguous()[None]
 
 
 def _check_layers(verts: Tensor, size: tuple[int, int], layers: int) -> None:

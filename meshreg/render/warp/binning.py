@@ -8,7 +8,7 @@ from typing import Any
 
 import warp as wp
 
-from meshreg.render.warp.functions import Settings, edge_value
+from meshreg.render.warp.functions import TILE, Settings, edge_value
 
 
 @wp.func
@@ -72,8 +72,8 @@ def bound_faces(
         y1 = wp.min(highest_pixel(bottom, s.height, shorter), s.height - 1)
         if x0 <= x1 and y0 <= y1:
             box[i] = wp.vec4i(x0, x1, y0, y1)
-            for ty in range(y0 / s.tile, y1 / s.tile + 1):
-                for tx in range(x0 / s.tile, x1 / s.tile + 1):
+            for ty in range(y0 / TILE, y1 / TILE + 1):
+                for tx in range(x0 / TILE, x1 / TILE + 1):
                     wp.atomic_add(tile_count, (image * s.tiles_y + ty) * s.tiles_x + tx, 1)
 
 
@@ -81,15 +81,21 @@ def list_faces(
     box: wp.array(dtype=wp.vec4i),
     first: int,
     s: Settings,
+    order: wp.array(dtype=wp.int32),
     cursor: wp.array(dtype=wp.int32),
     listed: wp.array(dtype=wp.int32),
 ):
-    """Write each face into the lists of the tiles its box touches."""
+    """Write each face into the lists of the tiles its box touches.
+
+    `order` may tell which face of the image comes when; if it is empty they come as numbered.
+    """
     i = first + wp.tid()
     image = i / s.num_faces
+    if order.shape[0] > 0:
+        i = image * s.num_faces + order[i]
     bound = box[i]
     if bound[0] <= bound[1]:
-        for ty in range(bound[2] / s.tile, bound[3] / s.tile + 1):
-            for tx in range(bound[0] / s.tile, bound[1] / s.tile + 1):
+        for ty in range(bound[2] / TILE, bound[3] / TILE + 1):
+            for tx in range(bound[0] / TILE, bound[1] / TILE + 1):
                 place = wp.atomic_add(cursor, (image * s.tiles_y + ty) * s.tiles_x + tx, 1)
                 listed[place] = i - image * s.num_faces

@@ -12,6 +12,8 @@ from typing import Any
 
 import warp as wp
 
+TILE = wp.constant(16)  # side in pixels; the CUDA kernels' thread layout assumes it
+
 
 @wp.struct
 class Settings:
@@ -22,7 +24,6 @@ class Settings:
     height: int
     width: int
     layers: int  # faces kept per pixel
-    tile: int  # tile side in pixels
     tiles_x: int
     tiles_y: int
     perspective: int  # 1: interpolate in space, 0: in the image

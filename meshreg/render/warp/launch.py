@@ -3,6 +3,7 @@
 import functools
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from inspect import signature
@@ -14,7 +15,7 @@ import warp as wp
 from torch import Tensor
 
 from meshreg.errors import InputError
-from meshreg.render.warp import binning, edge, layers, search, soft, soft_adjoint
+from meshreg.render.warp import binning, edge, layers, projection, search, soft, soft_adjoint
 from meshreg.render.warp.start import load_kernels, start_warp
 
 MAX_THREADS = 8
@@ -29,6 +30,8 @@ LOOSE_ARITHMETIC = (
 # Each group is compiled when it is first used.
 KERNELS: dict[str, tuple[Callable[..., None], ...]] = {
     "hard": (
+        projection.project,
+        projection.project_adjoint,
         binning.bound_faces,
         binning.list_faces,
         search.find_layers_by_tile,
@@ -60,6 +63,9 @@ def _argument_types(scalar: Any) -> dict[str, Any]:
     shapes = {
         "verts": (vector, 2),
         "verts_grad": (vector, 2),
+        "rows_ndc": (vector, 2),
+        "projected": (vector, 2),
+        "projected_grad": (vector, 2),
         "bary": (vector, 2),
         "bary_grad": (vector, 2),
         "depth": (scalar, 2),
@@ -131,11 +137,17 @@ class Launcher:
     that several launches over parts of the range do run side by side.
     """
 
-    def __init__(self, like: Tensor, group: str = "hard", deterministic: bool = False) -> None:
+    def __init__(
+        self,
+        like: Tensor,
+        group: str = "hard",
+        deterministic: bool = False,
+        threads: int = 1,
+    ) -> None:
         with _BUILDING:
             self.kernels = kernels(like.dtype, group)
         self.is_cuda = like.is_cuda
-        self.threads = 1 if self.is_cuda else min(torch.get_num_threads(), MAX_THREADS)
+        self.threads = 1 if self.is_cuda else min(threads, MAX_THREADS)
         # Sums of gradients are rounded piece by piece: their number must not follow the threads.
         self.pieces = MAX_THREADS if deterministic else self.threads
         if like.device.type not in ("cpu", "cuda"):
@@ -176,10 +188,24 @@ class Launcher:
         return [(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if b > a]
 
     def run(self, jobs: Sequence[Callable[[], None]]) -> None:
-        """Run the jobs side by side and wait for them."""
-        if len(jobs) <= 1 or self.threads == 1:
-            for job in jobs:
+        """Run the jobs side by side, this thread helping, and wait for them."""
+        waiting = deque(jobs)
+
+        def work() -> None:
+            while True:
+                try:
+                    job = waiting.popleft()
+                except IndexError:
+                    return
                 job()
-            return
-        for future in [_pool(os.getpid(), self.threads).submit(job) for job in jobs]:
-            future.result()
+
+        helpers = min(self.threads, len(jobs)) - 1
+        futures = []
+        if helpers > 0:
+            pool = _pool(os.getpid(), self.threads - 1)
+            futures = [pool.submit(work) for _ in range(helpers)]
+        try:
+            work()
+        finally:
+            for future in futures:
+                future.result()

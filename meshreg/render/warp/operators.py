@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from meshreg.render.warp.launch import as_warp
+from meshreg.render.ndc import MIN_DEPTH
+from meshreg.render.warp.launch import Launcher, as_warp
 from meshreg.render.warp.scene import Options, find_layers, make_scene
 from meshreg.render.warp.sums import ThreadSums
 
@@ -19,6 +20,41 @@ GAP = 2.0
 def given(grad: Tensor | None, shape: Sequence[int], like: Tensor) -> Tensor:
     """An output's gradient in the kernels' shape; zeros if the loss did not use the output."""
     return like.new_zeros(shape) if grad is None else grad.contiguous().view(shape)
+
+
+class Project(torch.autograd.Function):
+    """Camera space (B, V, 3) and the rows of `ndc_rows` -> NDC (B, V, 3)."""
+
+    @staticmethod
+    def forward(ctx: Any, verts: Tensor, rows: Tensor, threads: int) -> Tensor:
+        verts, rows = verts.detach().contiguous(), rows.contiguous()
+        projected = torch.empty_like(verts)
+        run = Launcher(verts, threads=threads)
+        _per_vertex(run, run.kernels.project, [verts, rows], [projected])
+        ctx.save_for_backward(projected, rows)
+        ctx.threads = threads
+        return projected
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        projected, rows = ctx.saved_tensors
+        run, verts_grad = Launcher(projected, threads=ctx.threads), torch.empty_like(projected)
+        outputs = [grads[0].contiguous(), verts_grad]
+        _per_vertex(run, run.kernels.project_adjoint, [projected, rows], outputs)
+        return verts_grad, None, None
+
+
+def _per_vertex(
+    run: Launcher, kernel: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+) -> None:
+    k = run.kernels
+    before, after = ([as_warp(each, k.vector) for each in group] for group in (inputs, outputs))
+
+    def work(first: int, end: int) -> None:
+        run.launch(kernel, end - first, [*before, first, k.scalar(MIN_DEPTH), *after])
+
+    run.run([partial(work, a, b) for a, b in run.parts(inputs[0].shape[0] * inputs[0].shape[1])])
 
 
 class Layers(torch.autograd.Function):

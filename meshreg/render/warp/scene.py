@@ -12,10 +12,10 @@ from torch import Tensor
 from meshreg.errors import InputError
 from meshreg.render.checks import MANY, check_memory
 from meshreg.render.ndc import MIN_DEPTH
-from meshreg.render.warp.functions import Settings
+from meshreg.render.warp.functions import TILE, Settings
 from meshreg.render.warp.launch import Launcher, as_warp
 
-TILE = 16  # pixels; the CUDA kernel's thread layout assumes it
+MANY_LAYERS = 8  # from here on it pays to sort faces by depth first
 # PyTorch3D never draws faces of less than this (twice the area, NDC units squared).
 MIN_AREA = 1e-8
 
@@ -33,6 +33,7 @@ class Options:
     closed: bool = False  # a sample on a face's outline belongs to it; tiny faces are drawn too
     constant: bool = False  # attributes belong to faces, not to vertices
     deterministic: bool = False  # the number of threads must not show in the last digits
+    threads: int = 1  # on the CPU
 
     def __post_init__(self) -> None:
         if min(self.size) < 1:
@@ -49,7 +50,6 @@ class Options:
         s.run = run
         s.height, s.width = self.size
         s.layers = self.layers
-        s.tile = TILE
         s.tiles_x = -(-s.width // TILE)
         s.tiles_y = -(-s.height // TILE)
         s.perspective = int(self.perspective)
@@ -68,8 +68,9 @@ class Scene:
     options: Options
     settings: Any
     verts: Tensor  # (B, V, 3) NDC
+    faces: Tensor  # (B or 1, F, 3)
     verts_view: Any
-    faces_view: Any  # (B or 1, F, 3)
+    faces_view: Any
     partner_view: Any  # (B, F) the other piece of a cut face or -1; empty if no face was cut
     num_images: int
     pixels: int  # B H W
@@ -94,7 +95,7 @@ def make_scene(
     partner: Tensor | None = None,
     group: str = "hard",
 ) -> Scene:
-    run = Launcher(verts, group, options.deterministic)
+    run = Launcher(verts, group, options.deterministic, options.threads)
     verts = verts.detach().contiguous()
     height, width = options.size
     if partner is None:
@@ -104,6 +105,7 @@ def make_scene(
         options=options,
         settings=options.settings(faces.shape[1], 1 if run.is_cuda else width),
         verts=verts,
+        faces=faces,
         verts_view=as_warp(verts, run.kernels.vector),
         faces_view=as_warp(faces),
         partner_view=as_warp(partner),
@@ -136,7 +138,15 @@ class Tiles:
         return [(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if b > a]
 
 
-def sort_into_tiles(scene: Scene) -> Tiles:
+def front_to_back(scene: Scene) -> Tensor:
+    """The faces of each image by the depth of their nearest corner, (B F)."""
+    depth = scene.verts[..., 2]
+    corners = scene.faces.expand(scene.num_images, -1, -1).flatten(1)
+    nearest = depth.gather(1, corners.long()).unflatten(1, (-1, 3)).amin(-1)
+    return nearest.argsort(1).int().flatten()
+
+
+def sort_into_tiles(scene: Scene, *, depth_order: bool = False) -> Tiles:
     run, s, k = scene.run, scene.settings, scene.run.kernels
     device, num_boxes = scene.verts.device, scene.num_images * s.num_faces
     num_tiles = s.tiles_x * s.tiles_y * scene.num_images
@@ -169,8 +179,10 @@ def sort_into_tiles(scene: Scene) -> Tiles:
     listed = as_warp(torch.empty(max(total, 1), dtype=torch.int32, device=device))
     cursor = as_warp(start[:-1].clone())
 
+    order = as_warp(front_to_back(scene) if depth_order else count[:0])
+
     def fill(first: int, end: int) -> None:
-        run.launch(k.list_faces, end - first, [box, first, s, cursor, listed])
+        run.launch(k.list_faces, end - first, [box, first, s, order, cursor, listed])
 
     run.run([partial(fill, *part) for part in parts])
     return Tiles(box, start, as_warp(start), listed, total)
@@ -184,7 +196,10 @@ def find_layers(scene: Scene) -> tuple[Tensor, Tensor]:
         index = torch.full(shape, -1, dtype=torch.int64, device=like.device)
         return index, like.new_full(shape, -1.0)
 
-    tiles = sort_into_tiles(scene)
+    by_pixel = searches_by_pixel(run)
+    # Long lists of layers are built fastest from the front; a GPU lists faces in any order.
+    deep = not by_pixel and scene.options.layers >= MANY_LAYERS
+    tiles = sort_into_tiles(scene, depth_order=deep)
     # Not filled here: the kernel clears a tile before it searches, on every thread at once.
     index = torch.empty(shape, dtype=torch.int64, device=like.device)
     depth = like.new_empty(shape)
@@ -194,7 +209,6 @@ def find_layers(scene: Scene) -> tuple[Tensor, Tensor]:
     blur = scene.options.blur
     limits = [k.scalar(math.sqrt(blur)), k.scalar(blur)]
     out = [as_warp(found), as_warp(index), as_warp(depth)]
-    by_pixel = searches_by_pixel(run)
     search = k.find_layers_by_pixel if by_pixel else k.find_layers_by_tile
     per_tile = TILE * TILE if by_pixel else 1
 

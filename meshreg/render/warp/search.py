@@ -9,6 +9,7 @@ from typing import Any
 import warp as wp
 
 from meshreg.render.warp.functions import (
+    TILE,
     Settings,
     barycentric,
     edge_value,
@@ -185,8 +186,8 @@ def find_layers_by_tile(
     ty = (task - image * s.tiles_x * s.tiles_y) / s.tiles_x
     tx = task - (image * s.tiles_y + ty) * s.tiles_x
     topology = wp.min(image, faces.shape[0] - 1)
-    for y in range(ty * s.tile, wp.min(ty * s.tile + s.tile, s.height)):
-        for x in range(tx * s.tile, wp.min(tx * s.tile + s.tile, s.width)):
+    for y in range(ty * TILE, wp.min(ty * TILE + TILE, s.height)):
+        for x in range(tx * TILE, wp.min(tx * TILE + TILE, s.width)):
             clear_layers((image * s.height + y) * s.width + x, s.layers, count, index, depth)
     for j in range(start[task], start[task + 1]):
         f = listed[j]
@@ -200,12 +201,8 @@ def find_layers_by_tile(
         if blur > blur - blur or partner.shape[0] > 0:
             limits = outline_limits(a, b, c, reach)
             inverse = inverse_lengths2(a, b, c)
-        for y in range(
-            wp.max(bound[2], ty * s.tile), wp.min(bound[3], ty * s.tile + s.tile - 1) + 1
-        ):
-            for x in range(
-                wp.max(bound[0], tx * s.tile), wp.min(bound[1], tx * s.tile + s.tile - 1) + 1
-            ):
+        for y in range(wp.max(bound[2], ty * TILE), wp.min(bound[3], ty * TILE + TILE - 1) + 1):
+            for x in range(wp.max(bound[0], tx * TILE), wp.min(bound[1], tx * TILE + TILE - 1) + 1):
                 p = pixel_centre(x, y, s, a)
                 pixel = (image * s.height + y) * s.width + x
                 try_face(

@@ -20,6 +20,7 @@ from typing import Any
 import warp as wp
 
 from meshreg.render.warp.functions import (
+    TILE,
     Settings,
     edge_value,
     edge_values,
@@ -133,8 +134,8 @@ def blend_by_tile(
     image = task / (s.tiles_x * s.tiles_y)
     ty = (task - image * s.tiles_x * s.tiles_y) / s.tiles_x
     tx = task - (image * s.tiles_y + ty) * s.tiles_x
-    for y in range(ty * s.tile, wp.min(ty * s.tile + s.tile, s.height)):
-        for x in range(tx * s.tile, wp.min(tx * s.tile + s.tile, s.width)):
+    for y in range(ty * TILE, wp.min(ty * TILE + TILE, s.height)):
+        for x in range(tx * TILE, wp.min(tx * TILE + TILE, s.width)):
             state[(image * s.height + y) * s.width + x] = type(verts[0, 0])(behind, one, one)
     if start[task] == start[task + 1]:
         return
@@ -153,12 +154,8 @@ def blend_by_tile(
         sign = wp.sign(edge_value(c, a, b))
         limits = outline_limits(a, b, c, reach)
         inverse = inverse_lengths2(a, b, c)
-        for y in range(
-            wp.max(bound[2], ty * s.tile), wp.min(bound[3], ty * s.tile + s.tile - 1) + 1
-        ):
-            for x in range(
-                wp.max(bound[0], tx * s.tile), wp.min(bound[1], tx * s.tile + s.tile - 1) + 1
-            ):
+        for y in range(wp.max(bound[2], ty * TILE), wp.min(bound[3], ty * TILE + TILE - 1) + 1):
+            for x in range(wp.max(bound[0], tx * TILE), wp.min(bound[1], tx * TILE + TILE - 1) + 1):
                 p = pixel_centre(x, y, s, a)
                 e = edge_values(p, a, b, c, sign)
                 if may_cover(e, limits):
@@ -184,8 +181,8 @@ def blend_by_tile(
                             blend,
                             state,
                         )
-    for y in range(ty * s.tile, wp.min(ty * s.tile + s.tile, s.height)):
-        for x in range(tx * s.tile, wp.min(tx * s.tile + s.tile, s.width)):
+    for y in range(ty * TILE, wp.min(ty * TILE + TILE, s.height)):
+        for x in range(tx * TILE, wp.min(tx * TILE + TILE, s.width)):
             pixel = (image * s.height + y) * s.width + x
             inverse_total = one / state[pixel][1]
             for n in range(values.shape[2]):

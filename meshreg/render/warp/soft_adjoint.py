@@ -13,6 +13,7 @@ from typing import Any
 import warp as wp
 
 from meshreg.render.warp.functions import (
+    TILE,
     Settings,
     along_depth,
     edge_value,
@@ -128,10 +129,8 @@ def face_adjoint(
     ga = a - a
     gb = a - a
     gc = a - a
-    for y in range(wp.max(bound[2], ty * s.tile), wp.min(bound[3], ty * s.tile + s.tile - 1) + 1):
-        for x in range(
-            wp.max(bound[0], tx * s.tile), wp.min(bound[1], tx * s.tile + s.tile - 1) + 1
-        ):
+    for y in range(wp.max(bound[2], ty * TILE), wp.min(bound[3], ty * TILE + TILE - 1) + 1):
+        for x in range(wp.max(bound[0], tx * TILE), wp.min(bound[1], tx * TILE + TILE - 1) + 1):
             p = pixel_centre(x, y, s, a)
             e = edge_values(p, a, b, c, sign)
             if may_cover(e, limits):
