@@ -6,6 +6,8 @@ from typing import Literal
 
 from meshreg.fit.settings import FitSettings
 
+Scheme = Literal["cihp", "lip", "atr", "fashionpedia", "sapiens", "sapiens2"]
+
 
 @dataclass(frozen=True)
 class FitOptions:
@@ -14,7 +16,8 @@ class FitOptions:
     Args:
         image: The picture, PNG or JPEG.
         keypoints: 2D joints of the person: COCO or OpenPose JSON.
-        semantics: Label map of the picture: CIHP ids 0..19, 255 unknown; or a black and white mask.
+        semantics: Label map of the picture: ids, 255 for unknown; or a black and white mask.
+        scheme: What the ids of the label map mean.
         camera: JSON with K, or with fx, fy, cx, cy, in pixels.
         focal: Focal length in pixels.
         fov: Field of view in degrees.
@@ -30,6 +33,7 @@ class FitOptions:
     image: Path
     keypoints: Path | None = None
     semantics: Path | None = None
+    scheme: Scheme = "cihp"
     camera: Path | None = None
     focal: float | None = None
     fov: float | None = None
