@@ -105,6 +105,35 @@ class PosePriorOptions:
 
 
 @dataclass(frozen=True)
+class LearnPriorOptions:
+    """Learn what people wear where from fitted bodies and label maps of the same pictures.
+
+    Args:
+        fits: Folders or files of fitted bodies: results of `meshreg fit`, SMPL parameters, meshes.
+        masks: Folder of label maps, each named like its fit; a person may be there several times.
+        out: Where to write the prior, a .safetensors file.
+        scheme: What the ids of the label maps mean.
+        body: "builtin", "smpl_neutral", "smpl_male", "smpl_female", or the path of a body file.
+        folder: Where licensed models are kept.
+        camera: JSON or .npz with K, for meshes that have no camera beside them.
+        background: Count background pixels on the body, too, rather than leave them out.
+        smoothing: How many pictures each neighbour of a vertex stands for.
+        licence: Under which terms the prior may be used; written into the file.
+    """
+
+    fits: list[Path] = field(default_factory=list)
+    masks: Path = Path("masks")
+    out: Path = Path("semantic_prior.safetensors")
+    scheme: Scheme = "cihp"
+    body: str = "builtin"
+    folder: Path = Path("body_models")
+    camera: Path | None = None
+    background: bool = False
+    smoothing: float = 1.0
+    licence: str = "not stated"
+
+
+@dataclass(frozen=True)
 class DoctorOptions:
     """Check the installation and say what is missing.
 
