@@ -101,14 +101,10 @@ def _fits_in(place: Path) -> list[Path]:
         raise MissingFileError(f"no fitted body or folder of them at {place}: check --fits.")
     if place.is_file():
         return [place]
-    files = [
-        f for f in sorted(place.rglob("*")) if f.suffix.lower() in FIT_SUFFIXES and f.is_file()
-    ]
-    meshes = {f.with_suffix("") for f in files if f.suffix.lower() in MESH_SUFFIXES}
-    # Beside a mesh, an .npz of the same name is its camera.
-    return [
-        f for f in files if f.suffix.lower() in MESH_SUFFIXES or f.with_suffix("") not in meshes
-    ]
+    files = [f for f in sorted(place.rglob("*")) if f.suffix.lower() in FIT_SUFFIXES]
+    meshes = [f for f in files if f.suffix.lower() in MESH_SUFFIXES]
+    cameras = {f.with_suffix(".npz") for f in meshes}  # of the meshes beside them
+    return [f for f in files if f not in cameras]
 
 
 def _mask_of(fit: Path, masks: Path) -> Path:

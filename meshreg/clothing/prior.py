@@ -3,6 +3,7 @@
 The idea of DSR's semantic prior (Dwivedi et al. 2021), kept per vertex and free of SMPL's data.
 """
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from meshreg.files import written_whole
 
 SEMANTIC_PRIOR_PATH = Path(__file__).with_name("semantic_prior.safetensors")
 _FORMAT = "meshreg semantic prior 1"
+_ABOUT = ("topology_hash", "recipe", "licence")
 _MAKE_ANOTHER = "learn one from your own fits and label maps with `meshreg prior learn`."
 
 
@@ -58,12 +60,9 @@ def save_semantic_prior(path: str | Path, prior: SemanticPrior) -> None:
         raise InputError(
             f"expected a file name ending in .safetensors, found {path.name}: rename it."
         )
-    metadata = {
-        "format": _FORMAT,
-        "topology_hash": prior.topology_hash,
-        "recipe": prior.recipe,
-        "licence": prior.licence,
-    }
+    about = {name: getattr(prior, name) for name in _ABOUT}
+    # One entry of JSON, because safetensors writes several in any order.
+    metadata = {_FORMAT: json.dumps(about)}
     probs = prior.probs.detach().cpu().to(torch.float16).contiguous()
     with written_whole(path) as temporary:
         save_file({"probs": probs}, temporary, metadata=metadata)
@@ -83,17 +82,17 @@ def load_semantic_prior(
         raise MissingFileError(f"no semantic prior at {path}: {_MAKE_ANOTHER}")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            probs = file.get_tensor("probs").float() if metadata.get("format") == _FORMAT else None
-    except SafetensorError as error:
-        raise InputError(f"{path} is damaged ({error}): {_MAKE_ANOTHER}") from error
-    if probs is None or not _is_distribution(probs):
+            about = json.loads((file.metadata() or {}).get(_FORMAT, "{}"))
+            probs = file.get_tensor("probs").float()
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"{path} is damaged or no semantic prior ({error}): {_MAKE_ANOTHER}"
+        ) from error
+    if not set(_ABOUT) <= set(about) or not _is_distribution(probs):
         raise InputError(f"{path} is no semantic prior: {_MAKE_ANOTHER}")
     prior = SemanticPrior(
         probs=probs / probs.sum(1, keepdim=True),  # half precision leaves 1e-3
-        topology_hash=metadata.get("topology_hash", ""),
-        recipe=metadata.get("recipe", ""),
-        licence=metadata.get("licence", ""),
+        **{name: str(about[name]) for name in _ABOUT},
     )
     if body is not None:
         check_same_topology(body.topology_hash, prior.topology_hash, f"the prior {path}")

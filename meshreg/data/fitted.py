@@ -165,10 +165,10 @@ def find_K(path: Path, size: tuple[int, int], shared: Path | None = None) -> Flo
 
 
 def _K_of_arrays(path: Path, size: tuple[int, int]) -> Float[Tensor, "3 3"]:
-    K = _arrays(path).get("K") if path.is_file() else None
-    if K is None or K.size != 9 or not np.isfinite(K).all():
+    array = _arrays(path).get("K") if path.is_file() else None
+    if array is None or array.size != 9 or not np.isfinite(array).all():
         raise InputError(f"{path} holds no camera: expected a 3x3 array K in pixels.")
-    K = torch.from_numpy(np.asarray(K, np.float32)).reshape(3, 3)
+    K = torch.from_numpy(np.asarray(array, np.float32)).reshape(3, 3)
     for focal in (K[0, 0], K[1, 1]):
         check_focal(float(focal), size)
     return K
