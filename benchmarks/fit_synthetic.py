@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from meshreg.body.keypoints import BodyKeypoints
 from meshreg.body.smpl import Body, load_body
-from meshreg.data.images import PERSON_LABEL
+from meshreg.clothing.labels import PERSON_LABEL
 from meshreg.data.keypoints import Keypoints
 from meshreg.data.motion import Motion, load_motion
 from meshreg.fit.settings import FitSettings

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from meshreg.body.smpl import Body, load_body
-from meshreg.data.images import read_image, read_label_map
+from meshreg.data.images import read_image
+from meshreg.data.labels import read_labels
 from meshreg.export import save_image
 from meshreg.render.annotate import label_palette
 from meshreg.render.overlay import (
@@ -41,7 +42,7 @@ def over_the_photo(body: Body) -> dict[str, np.ndarray]:
     """One person in the photo's camera, by the name of the function that draws it."""
     photo = read_image(SAMPLES / "synthetic_1.jpg")
     size = photo.shape[0], photo.shape[1]
-    labels = read_label_map(SAMPLES / "synthetic_1_mask.png", size)
+    labels = read_labels(SAMPLES / "synthetic_1_mask.png", size)
     vertices, K = person("synthetic_1", body)
     return {
         "draw_overlay": draw_overlay(photo, vertices, body.faces, K),

@@ -7,14 +7,9 @@ import pytest
 from PIL import Image
 from smpl_files import one_sentence
 
-from meshreg.data.images import (
-    PERSON_LABEL,
-    distance_outside,
-    read_image,
-    read_label_map,
-    resize_labels,
-    shrink_mask,
-)
+from meshreg.clothing.labels import PERSON_LABEL
+from meshreg.data.images import distance_outside, read_image, resize_labels, shrink_mask
+from meshreg.data.labels import read_labels
 from meshreg.errors import InputError, MissingFileError
 
 ORIENTATION = 0x0112  # the EXIF tag
@@ -70,7 +65,7 @@ def test_label_maps_turn_like_pictures(tmp_path: Path, labels: np.ndarray) -> No
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     path = saved(tmp_path, np.ascontiguousarray(np.rot90(labels)), exif=exif)
-    assert (read_label_map(path, labels.shape) == labels).all()
+    assert (read_labels(path, labels.shape) == labels).all()
 
 
 def test_grey_and_transparent_pictures_become_rgb(tmp_path: Path, rgb: np.ndarray) -> None:
@@ -112,7 +107,7 @@ def test_pictures_that_are_not_there_or_not_pictures(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match=r"none\.png"):
         read_image(tmp_path / "none.png")
     with pytest.raises(MissingFileError, match="label map"):
-        read_label_map(tmp_path / "none.png", (2, 2))
+        read_labels(tmp_path / "none.png", (2, 2))
     text = tmp_path / "text.png"
     text.write_text("hello")
     with pytest.raises(InputError, match="PNG or JPEG"):
@@ -127,7 +122,7 @@ def test_ids_survive_every_way_of_storing_them(
     tmp_path: Path, labels: np.ndarray, mode: str | None
 ) -> None:
     labels[0, :5] = 255
-    found = read_label_map(saved(tmp_path, labels, None if mode == "P" else mode), labels.shape)
+    found = read_labels(saved(tmp_path, labels, None if mode == "P" else mode), labels.shape)
     assert found.dtype == np.uint8
     assert (found == labels).all()
 
@@ -136,32 +131,32 @@ def test_a_palette_gives_ids_not_colours(tmp_path: Path, labels: np.ndarray) -> 
     picture = Image.frombytes("P", labels.shape[::-1], labels.tobytes())
     picture.putpalette(np.random.default_rng(2).integers(0, 256, 768, dtype=np.uint8).tobytes())
     picture.save(tmp_path / "p.png")
-    assert (read_label_map(tmp_path / "p.png", labels.shape) == labels).all()
+    assert (read_labels(tmp_path / "p.png", labels.shape) == labels).all()
 
 
 @pytest.mark.parametrize("white", [1, 255])
 def test_a_mask_of_two_values_is_a_plain_person(tmp_path: Path, white: int) -> None:
     mask = np.zeros((12, 20), np.uint8)
     mask[3:9, 5:9] = white
-    found = read_label_map(saved(tmp_path, mask), mask.shape)
+    found = read_labels(saved(tmp_path, mask), mask.shape)
     assert (found == np.where(mask > 0, PERSON_LABEL, 0)).all()
 
 
 def test_a_mask_of_one_bit(tmp_path: Path) -> None:
     mask = np.zeros((12, 20), bool)
     mask[3:9, 5:9] = True
-    found = read_label_map(saved(tmp_path, mask), mask.shape)
+    found = read_labels(saved(tmp_path, mask), mask.shape)
     assert (found == np.where(mask, PERSON_LABEL, 0)).all()
 
 
 def test_an_empty_mask_stays_empty(tmp_path: Path) -> None:
     empty = np.zeros((12, 20), np.uint8)
-    assert not read_label_map(saved(tmp_path, empty), empty.shape).any()
+    assert not read_labels(saved(tmp_path, empty), empty.shape).any()
 
 
 def refusal(path: Path, size: tuple[int, int]) -> str:
     with pytest.raises(InputError) as caught:
-        read_label_map(path, size)
+        read_labels(path, size)
     message = str(caught.value).replace(str(path.parent), "")
     assert one_sentence(message), message
     return message
@@ -240,4 +235,4 @@ def test_a_mask_of_two_palette_colours_is_read_by_its_colours(
     colours = [255, 255, 255, 0, 0, 0] if white_first else [0, 0, 0, 255, 255, 255]
     picture.putpalette(colours + [0] * (768 - 6))
     picture.save(tmp_path / "mask.png")
-    assert ((read_label_map(tmp_path / "mask.png", (6, 4)) > 0) == person).all()
+    assert ((read_labels(tmp_path / "mask.png", (6, 4)) > 0) == person).all()

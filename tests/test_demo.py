@@ -17,8 +17,9 @@ from rich.console import Console
 from meshreg.body.assets import write_npz
 from meshreg.body.skeleton import SKELETONS
 from meshreg.body.smpl import Body, load_body
-from meshreg.data.images import read_image, read_label_map
+from meshreg.data.images import read_image
 from meshreg.data.keypoints import read_keypoints
+from meshreg.data.labels import read_labels
 from meshreg.errors import InputError
 from meshreg.export import FitRecord
 from meshreg.geometry.cameras import project
@@ -113,7 +114,7 @@ def test_truth_agrees_with_itself(name: str, body: Body) -> None:
 @pytest.mark.parametrize("name", PEOPLE)
 def test_labels_cover_the_rendered_body(name: str, body: Body) -> None:
     truth = truth_of(name)
-    labels = read_label_map(SAMPLES / f"{name}_mask.png", SIZE)
+    labels = read_labels(SAMPLES / f"{name}_mask.png", SIZE)
     hit = rasterizer().fragments(posed(body, truth), body.faces, truth["K"][None], SIZE)
     covered = hit.pix_to_face[0, ..., 0] >= 0
     assert float(mask_iou(covered, torch.from_numpy(labels > 0))) > 0.99
@@ -123,7 +124,7 @@ def test_labels_cover_the_rendered_body(name: str, body: Body) -> None:
 @pytest.mark.parametrize("name", PEOPLE)
 def test_limbs_carry_their_own_label(name: str) -> None:
     """Where a wrist, elbow or ankle is seen, the picture is labelled as that side's limb."""
-    labels = read_label_map(SAMPLES / f"{name}_mask.png", SIZE)
+    labels = read_labels(SAMPLES / f"{name}_mask.png", SIZE)
     seen = [joint for joint, (_, _, flag) in placed_joints(name).items() if flag == 2]
     for joint in seen:
         if joint in LIMB_LABEL:
@@ -134,11 +135,11 @@ def test_limbs_carry_their_own_label(name: str) -> None:
 
 def test_clothes_are_worn_where_they_belong() -> None:
     """Down the walker's middle: hair, face, neck, top, trousers, leg."""
-    labels = read_label_map(SAMPLES / "synthetic_1_mask.png", SIZE)
+    labels = read_labels(SAMPLES / "synthetic_1_mask.png", SIZE)
     rows = [np.nonzero(labels == part)[0].mean() for part in (2, 13, 10, 5, 9, 16)]
     assert rows == sorted(rows)
     assert set(np.unique(labels)) == {0, 2, 5, 9, 10, 13, 14, 15, 16, 17}
-    assert 5 not in read_label_map(SAMPLES / "synthetic_2_mask.png", SIZE)
+    assert 5 not in read_labels(SAMPLES / "synthetic_2_mask.png", SIZE)
 
 
 def test_hidden_joints_are_marked() -> None:
@@ -154,7 +155,7 @@ def test_the_picture_is_reproduced(drawn: Path) -> None:
     difference = np.abs(made.astype(np.int16) - kept)
     assert difference.mean() < 0.5
     assert (difference.max(-1) > 16).mean() < 1e-3
-    labels = [read_label_map(f / "synthetic_2_mask.png", SIZE) for f in (drawn, SAMPLES)]
+    labels = [read_labels(f / "synthetic_2_mask.png", SIZE) for f in (drawn, SAMPLES)]
     assert (labels[0] != labels[1]).mean() < 1e-4
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from meshreg.data.images import UNKNOWN_LABEL
+from meshreg.clothing.labels import UNKNOWN_LABEL
 from meshreg.fit.evidence import SMALLEST_PERSON_PX, Target2D, mask_target
 from meshreg.geometry.cameras import Camera, camera_from_focal, intrinsics, project, unproject
 

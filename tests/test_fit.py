@@ -12,7 +12,7 @@ import torch
 from meshreg.body.keypoints import BodyKeypoints
 from meshreg.body.skeleton import SKELETONS
 from meshreg.body.smpl import Body, load_body
-from meshreg.data.images import PERSON_LABEL, UNKNOWN_LABEL
+from meshreg.clothing.labels import PERSON_LABEL, UNKNOWN_LABEL
 from meshreg.data.keypoints import Keypoints
 from meshreg.errors import InputError
 from meshreg.fit.energies import Energies, Problem

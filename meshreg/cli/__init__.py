@@ -4,10 +4,12 @@ This module and the option classes import nothing heavy, so help is instant; eac
 what it needs when it runs.
 """
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
@@ -18,6 +20,7 @@ from meshreg.cli.options import (
     BakeOptions,
     DoctorOptions,
     FitOptions,
+    LearnPriorOptions,
     ListOptions,
     PosePriorOptions,
 )
@@ -31,6 +34,7 @@ COMMANDS: dict[tuple[str, ...], tuple[type, str, str]] = {
     ("models", "add"): (AddOptions, "meshreg.cli.models", "run_add"),
     ("models", "bake"): (BakeOptions, "meshreg.cli.models", "run_bake"),
     ("prior", "pose"): (PosePriorOptions, "meshreg.cli.models", "run_pose_prior"),
+    ("prior", "learn"): (LearnPriorOptions, "meshreg.cli.prior", "run_learn_prior"),
     ("doctor",): (DoctorOptions, "meshreg.cli.doctor", "run_doctor"),
 }
 GROUPS = {
@@ -71,6 +75,26 @@ def _spell_out_switches(argv: Sequence[str]) -> list[str]:
     return spelled
 
 
+def _spell_out_lists(argv: Sequence[str]) -> list[str]:
+    """Let `--fits a b` and `--fits=a` stand for `--fits=["a", ...]`, which the parser wants."""
+    lists = {
+        f"--{field.name}"
+        for options, _, _ in COMMANDS.values()
+        for field in fields(options)
+        if field.type == list[Path]
+    }
+    spelled: list[str] = []
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        name, _, value = word.partition("=")
+        values = [value] if value and not value.startswith("[") else []
+        while name in lists and words and not words[0].startswith(("-", "[")):
+            values.append(words.pop(0))
+        spelled.append(f"{name}={json.dumps(values)}" if name in lists and values else word)
+    return spelled
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 
@@ -87,7 +111,7 @@ def _parse(argv: Sequence[str] | None) -> tuple[tuple[str, ...], Any]:
             place = groups.get(words[0]) or _add_group(top, words[0], groups)
         summary = (options.__doc__ or "").strip().splitlines()[0]
         place.add_subcommand(words[-1], _command_parser(words, options), help=summary)
-    given = _spell_out_switches(sys.argv[1:] if argv is None else argv)
+    given = _spell_out_lists(_spell_out_switches(sys.argv[1:] if argv is None else argv))
     try:
         namespace = parser.parse_args(given)
     except UnicodeDecodeError as error:

@@ -29,8 +29,9 @@ def run_fit(options: FitOptions) -> None:
     """Read, fit, write, report."""
     from rich.console import Console
 
-    from meshreg.data.images import read_image, read_label_map
+    from meshreg.data.images import read_image
     from meshreg.data.keypoints import read_keypoints
+    from meshreg.data.labels import read_labels
 
     if options.keypoints is None:
         raise InputError("give the person's 2D joints with --keypoints FILE.json (COCO, OpenPose).")
@@ -39,7 +40,9 @@ def run_fit(options: FitOptions) -> None:
     keypoints = read_keypoints(
         options.keypoints, size, image_name=options.image.name, person=options.person
     )
-    labels = read_label_map(options.semantics, size) if options.semantics else None
+    labels = (
+        read_labels(options.semantics, size, scheme=options.scheme) if options.semantics else None
+    )
     camera = _camera(options, size)
     check_writable(options.out)  # before the work rather than after it
     console = Console(highlight=False, markup=False, soft_wrap=True)

@@ -6,6 +6,8 @@ from typing import Literal
 
 from meshreg.fit.settings import FitSettings
 
+Scheme = Literal["cihp", "lip", "atr", "fashionpedia", "sapiens", "sapiens2"]
+
 
 @dataclass(frozen=True)
 class FitOptions:
@@ -14,7 +16,8 @@ class FitOptions:
     Args:
         image: The picture, PNG or JPEG.
         keypoints: 2D joints of the person: COCO or OpenPose JSON.
-        semantics: Label map of the picture: CIHP ids 0..19, 255 unknown; or a black and white mask.
+        semantics: Label map of the picture: ids, 255 for unknown; or a black and white mask.
+        scheme: What the ids of the label map mean.
         camera: JSON with K, or with fx, fy, cx, cy, in pixels.
         focal: Focal length in pixels.
         fov: Field of view in degrees.
@@ -30,6 +33,7 @@ class FitOptions:
     image: Path
     keypoints: Path | None = None
     semantics: Path | None = None
+    scheme: Scheme = "cihp"
     camera: Path | None = None
     focal: float | None = None
     fov: float | None = None
@@ -98,6 +102,35 @@ class PosePriorOptions:
     out: Path = Path("pose_prior.safetensors")
     held_out: list[int] = field(default_factory=lambda: [0, 5, 14, 86])
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class LearnPriorOptions:
+    """Learn what people wear where from fitted bodies and label maps of the same pictures.
+
+    Args:
+        fits: Folders or files of fitted bodies: results of `meshreg fit`, SMPL parameters, meshes.
+        masks: Folder of label maps, each named like its fit; a person may be there several times.
+        out: Where to write the prior, a .safetensors file.
+        scheme: What the ids of the label maps mean.
+        body: "builtin", "smpl_neutral", "smpl_male", "smpl_female", or the path of a body file.
+        folder: Where licensed models are kept.
+        camera: JSON or .npz with K, for meshes that have no camera beside them.
+        background: Count background pixels on the body, too, rather than leave them out.
+        smoothing: How many pictures each neighbour of a vertex stands for.
+        licence: Under which terms the prior may be used; written into the file.
+    """
+
+    fits: list[Path] = field(default_factory=list)
+    masks: Path = Path("masks")
+    out: Path = Path("semantic_prior.safetensors")
+    scheme: Scheme = "cihp"
+    body: str = "builtin"
+    folder: Path = Path("body_models")
+    camera: Path | None = None
+    background: bool = False
+    smoothing: float = 1.0
+    licence: str = "not stated"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Pictures and label maps from files, the right way up and checked."""
+"""Pictures from files, the right way up and checked; masks and label maps at other sizes."""
 
 from pathlib import Path
 
@@ -7,11 +7,6 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from meshreg.errors import InputError, MissingFileError
 
-# Graphonomy / CIHP: 0 background, 2 hair, 10 bare torso, 13 face, 14/15 arms, 16/17 legs; the rest
-# is clothing.
-NUM_LABELS = 20
-PERSON_LABEL = 254  # some part of the person, nobody said which
-UNKNOWN_LABEL = 255  # something stands in front of the person, or nobody knows
 _UNREADABLE = (
     UnidentifiedImageError,
     Image.DecompressionBombError,
@@ -21,7 +16,13 @@ _UNREADABLE = (
 )
 
 
-def _open(path: Path, what: str) -> Image.Image:
+def open_picture(path: Path, what: str) -> Image.Image:
+    """The file as Pillow sees it, turned upright; `what` names it in the message if it fails.
+
+    Raises:
+        MissingFileError: if the file is not there.
+        InputError: if it is not a readable picture.
+    """
     if not path.is_file():
         raise MissingFileError(f"no {what} at {path}: check the path.")
     try:
@@ -41,59 +42,13 @@ def read_image(path: str | Path) -> np.ndarray:
         InputError: if it is not a readable picture.
     """
     path = Path(path)
-    picture = _open(path, "picture")
+    picture = open_picture(path, "picture")
     if picture.mode.startswith("I"):  # 16 bits; Pillow would cut off at 255 and show white
         high_byte = np.asarray(picture).clip(0, 2**16 - 1) >> 8
         picture = Image.fromarray(high_byte.astype(np.uint8))
     if "transparency" in picture.info:
         picture = picture.convert("RGBA")
     return np.array(picture.convert("RGB"))  # a copy, because Pillow's memory is read-only
-
-
-def read_label_map(path: str | Path, size: tuple[int, int]) -> np.ndarray:
-    """A map of CIHP label ids (H, W) uint8; a black and white mask becomes a plain person.
-
-    Values 0..19 are ids, 255 means unknown. A mask of two values, 0 and 255 or 0 and 1, is a plain
-    silhouette: its person gets `PERSON_LABEL`.
-
-    Raises:
-        MissingFileError: if the file is not there.
-        InputError: if it is not one channel of ids, or not of the picture's `size` (height, width).
-    """
-    path = Path(path)
-    picture = _open(path, "label map")
-    labels = np.asarray(picture if _holds_ids(picture) else _single_channel(picture, path))
-    if labels.shape != size:
-        raise InputError(
-            f"{path} is {labels.shape[1]}x{labels.shape[0]} pixels but the picture is "
-            f"{size[1]}x{size[0]}: give a mask made for this picture."
-        )
-    values = set(np.unique(labels).tolist())
-    if values <= {0, 1} and picture.mode == "P":  # two colours, in either order
-        labels = np.asarray(picture.convert("L")) > 127
-        return np.where(labels, np.uint8(PERSON_LABEL), np.uint8(0))
-    if values in ({0, 255}, {0, 1}, {1}):
-        return np.where(labels > 0, np.uint8(PERSON_LABEL), np.uint8(0))
-    if beyond := sorted(v for v in values if v >= NUM_LABELS and v != UNKNOWN_LABEL):
-        raise InputError(
-            f"{path} holds the values {beyond[:5]}, which are no CIHP label ids (0..19, or 255 for "
-            "unknown): convert the label map, or threshold a plain mask to 0 and 255 and save PNG."
-        )
-    return labels.astype(np.uint8)
-
-
-def _holds_ids(picture: Image.Image) -> bool:
-    """Whether the stored numbers can be taken as they are: a palette's, or 16-bit integers."""
-    return picture.mode == "P" or picture.mode.startswith("I")
-
-
-def _single_channel(picture: Image.Image, path: Path) -> Image.Image:
-    channels = picture.convert("RGB").split()
-    if any(channel.tobytes() != channels[0].tobytes() for channel in channels[1:]):
-        raise InputError(
-            f"{path} is a colour picture: expected one channel of label ids (or a palette PNG)."
-        )
-    return channels[0]
 
 
 def distance_outside(mask: np.ndarray) -> np.ndarray:

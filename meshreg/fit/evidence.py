@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from meshreg.data.images import UNKNOWN_LABEL, distance_outside, resize_labels, shrink_mask
+from meshreg.clothing.labels import UNKNOWN_LABEL
+from meshreg.data.images import distance_outside, resize_labels, shrink_mask
 from meshreg.geometry.cameras import Camera
 from meshreg.losses.semantic import LabelTarget, label_target
 

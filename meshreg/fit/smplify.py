@@ -18,7 +18,7 @@ from torch import Tensor
 
 from meshreg.body.keypoints import BodyKeypoints
 from meshreg.body.smpl import NUM_JOINTS, Body, load_body
-from meshreg.data.images import UNKNOWN_LABEL
+from meshreg.clothing.labels import UNKNOWN_LABEL
 from meshreg.data.keypoints import Keypoints
 from meshreg.errors import InputError
 from meshreg.fit.energies import Energies, Problem

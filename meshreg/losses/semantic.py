@@ -10,19 +10,21 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from meshreg.clothing.labels import UNKNOWN_LABEL, Label
+
 # Body parts that a bare-skin label of CIHP names, in the order of the rendered channels.
 PARTS = ("head", "torso", "left_arm", "right_arm", "left_leg", "right_leg")
 PART_OF_LABEL = {
-    13: "head",
-    10: "torso",
-    14: "left_arm",
-    15: "right_arm",
-    16: "left_leg",
-    17: "right_leg",
+    Label.FACE: "head",
+    Label.TORSO_SKIN: "torso",
+    Label.LEFT_ARM: "left_arm",
+    Label.RIGHT_ARM: "right_arm",
+    Label.LEFT_LEG: "left_leg",
+    Label.RIGHT_LEG: "right_leg",
 }
-UNKNOWN = 255
-CLOTH = (5, 6, 7, 9, 12)  # upper clothes, dress, coat, trousers, skirt: stand off the body
-HAIR_LIKE = (1, 2, 4, 11)  # hat, hair, sunglasses, scarf: more so
+# What stands off the body; and what does so even more.
+CLOTH = (Label.UPPER_CLOTHES, Label.DRESS, Label.COAT, Label.PANTS, Label.SKIRT)
+HAIR_LIKE = (Label.HAT, Label.HAIR, Label.SUNGLASSES, Label.SCARF)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,7 @@ def label_target(
     weight = torch.ones_like(person)
     weight[torch.isin(labels, labels.new_tensor(CLOTH))] = cloth_weight
     weight[torch.isin(labels, labels.new_tensor(HAIR_LIKE))] = hair_weight
-    weight[labels == UNKNOWN] = 0.0
+    weight[labels == UNKNOWN_LABEL] = 0.0
     part = torch.full_like(labels, -1)
     for label, name in PART_OF_LABEL.items():
         part[labels == label] = PARTS.index(name)
