@@ -20,6 +20,7 @@ from meshreg.cli.options import (
     FitOptions,
     ListOptions,
     PosePriorOptions,
+    SynthOptions,
 )
 from meshreg.errors import InputError
 
@@ -31,6 +32,7 @@ COMMANDS: dict[tuple[str, ...], tuple[type, str, str]] = {
     ("models", "add"): (AddOptions, "meshreg.cli.models", "run_add"),
     ("models", "bake"): (BakeOptions, "meshreg.cli.models", "run_bake"),
     ("prior", "pose"): (PosePriorOptions, "meshreg.cli.models", "run_pose_prior"),
+    ("synth",): (SynthOptions, "meshreg.cli.synth", "run_synth"),
     ("doctor",): (DoctorOptions, "meshreg.cli.doctor", "run_doctor"),
 }
 GROUPS = {

@@ -105,7 +105,8 @@ def _aim(
 
 
 def _inside(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:  # (N,) bool
-    return ((pixels > -0.5) & (pixels < np.array(size[::-1]) - 0.5)).all(1)
+    inside: np.ndarray = (pixels > -0.5) & (pixels < np.array(size[::-1]) - 0.5)
+    return inside.all(axis=1, keepdims=True)[:, 0]
 
 
 def sample_box(
