@@ -67,10 +67,19 @@ def _spell_out_switches(argv: Sequence[str]) -> list[str]:
         if isinstance(field.default, bool)
     }
     spelled = []
+    argv = [_with_underscores(word) for word in argv]
     for word, following in zip(argv, [*argv[1:], ""], strict=True):
         alone = word in switches and following not in ("true", "false")
         spelled.append(f"{word}=true" if alone else word)
     return spelled
+
+
+def _with_underscores(word: str) -> str:
+    """`--shard-size=9` means `--shard_size=9`."""
+    name, equals, value = word.partition("=")
+    if not name.startswith("--"):
+        return word
+    return "--" + name[2:].replace("-", "_") + equals + value
 
 
 def _one_line(text: str) -> str:

@@ -79,10 +79,10 @@ def _bench(options: SynthOptions) -> "Bench | None":
             raise InputError("say how many people to draw with --count N, or give a --bench.")
         return None
     if options.verify and options.write_digests:
-        raise InputError("--verify and --write_digests contradict each other: give one of them.")
+        raise InputError("--verify and --write-digests contradict each other: give one of them.")
     for name in FIXED_BY_BENCH:
         if getattr(options, name) != getattr(SynthOptions(), name):
-            raise InputError(f"{options.bench} is fixed: leave out --{name}.")
+            raise InputError(f"{options.bench} is fixed: leave out --{name.replace('_', '-')}.")
     bench = BENCHES[options.bench]
     if bool(bench.subjects) == (options.poses == "prior"):
         needed = "--poses FILE, the motion it is made of" if bench.subjects else "no --poses"

@@ -66,7 +66,7 @@ def encode(sample: Sample, *, jpeg_quality: int | None) -> dict[str, bytes]:
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(tensor.cpu().numpy())
+    return tensor.contiguous().cpu().numpy()
 
 
 def _palette() -> bytes:

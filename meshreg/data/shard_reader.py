@@ -74,7 +74,8 @@ class ShardReader(IterableDataset[Sample]):
             files = shuffle(self.shuffle, initial=self.shuffle, rng=own)(files)
         for content in files:
             what = f"sample {content['__key__']} of {content['__url__']}"
-            yield decode(content, what)
+            parts = {name: part for name, part in content.items() if isinstance(part, bytes)}
+            yield decode(parts, what)
 
     def _files(self, numbers: list[int]) -> Iterator[dict[str, Any]]:
         """The undecoded samples of these shards."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from meshreg.data.sample import Batch
 from meshreg.data.shards import Manifest, prepare, write_shard
@@ -21,6 +21,7 @@ from meshreg.errors import InputError
 PATIENCE = 60.0  # seconds for a process to finish its batch when the run is over
 
 
+@runtime_checkable
 class People(Protocol):
     """A source of samples, such as `SyntheticPeople`."""
 

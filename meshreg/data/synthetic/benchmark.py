@@ -1,4 +1,4 @@
-"""Fixed benchmarks of synthetic people, and digests that prove that they are the same everywhere."""
+"""Fixed benchmarks of synthetic people, and digests that prove that they never change."""
 
 import hashlib
 import json

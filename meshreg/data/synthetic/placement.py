@@ -105,8 +105,8 @@ def _aim(
 
 
 def _inside(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:  # (N,) bool
-    inside: np.ndarray = (pixels > -0.5) & (pixels < np.array(size[::-1]) - 0.5)
-    return inside.all(axis=1, keepdims=True)[:, 0]
+    low_enough = pixels < np.array(size[::-1]) - 0.5
+    return np.all(low_enough & (pixels > -0.5), axis=1)
 
 
 def sample_box(

@@ -8,7 +8,7 @@ A plan holds plain numbers only, drawn in double precision and rounded, so that 
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -29,6 +29,7 @@ DECIMALS = 6  # micrometres, and a millionth of a radian or pixel
 ROTATION_DECIMALS = 8  # as fine as single precision, so that matrices stay orthonormal
 
 
+@runtime_checkable
 class DrawnPose(Protocol):
     """A pose from mocap or a prior, in a y-up world; any heading."""
 
@@ -39,6 +40,7 @@ class DrawnPose(Protocol):
     def body_pose(self) -> np.ndarray: ...  # (23, 3), axis-angle, radians
 
 
+@runtime_checkable
 class Poses(Protocol):
     """Where poses come from."""
 
@@ -87,6 +89,7 @@ class ScenePlan:
             yield from (person.betas, person.root_rotmat, person.body_pose, person.transl)
 
 
+@runtime_checkable
 class Generator(Protocol):
     """Whatever turns plans into pictures with labels."""
 

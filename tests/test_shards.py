@@ -1,0 +1,337 @@
+"""Shards: the same bytes every time, whole or absent, and everything comes back out."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from plain_people import plain_body, plain_people
+from torch.utils.data import DataLoader
+
+from meshreg.data import shards
+from meshreg.data.sample import Sample, stack, with_vertices
+from meshreg.data.shard_codec import decode, encode
+from meshreg.data.shard_reader import ShardReader
+from meshreg.data.shard_workers import write_shards
+from meshreg.data.shards import Manifest, is_whole, read_manifest, shard_path
+from meshreg.errors import InputError
+
+COUNT, SHARD_SIZE = 10, 4
+
+
+def manifest(**changes: object) -> Manifest:
+    values = {"count": COUNT, "shard_size": SHARD_SIZE, "seed": 0, "settings": {"size": 48}}
+    return Manifest(topology_hash=plain_body().topology_hash, **(values | changes))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+    }
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("written")
+    assert write_shards(folder, manifest(), plain_people) == 3
+    return folder
+
+
+@pytest.fixture
+def copy(written: Path, tmp_path: Path) -> Path:
+    for path in written.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+# --- writing --------------------------------------------------------------------------------------
+def test_the_same_bytes_again_and_with_two_processes(written: Path, tmp_path: Path) -> None:
+    expected = digests(written)
+    assert sorted(expected) == [f"people-00000{n}.tar" for n in range(3)] + ["shards.json"]
+    heard: list[int] = []
+    made = write_shards(tmp_path, manifest(), plain_people, workers=2, on_samples=heard.append)
+    assert made == 3 and sum(heard) == COUNT
+    assert digests(tmp_path) == expected
+
+
+def test_tars_carry_no_date_and_no_owner(written: Path) -> None:
+    with tarfile.open(shard_path(written, 0)) as tar:
+        members = tar.getmembers()
+    assert [m.name for m in members[:6]] == [
+        f"000000000.{name}"
+        for name in (
+            "depth.png",
+            "image.jpg",
+            "instance.png",
+            "labels.png",
+            "numbers.npz",
+            "part.png",
+        )
+    ]
+    assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in members} == {
+        (0, 0, 0, "", "", 0o644)
+    }
+
+
+def test_another_seed_gives_other_bytes(written: Path, tmp_path: Path) -> None:
+    write_shards(tmp_path, manifest(seed=1, count=4), partial(plain_people, 1))
+    assert digests(tmp_path)["people-000000.tar"] != digests(written)["people-000000.tar"]
+
+
+def test_going_on_makes_only_what_is_missing(written: Path, copy: Path) -> None:
+    shard_path(copy, 1).unlink()
+    third = shard_path(copy, 2)
+    third.write_bytes(third.read_bytes()[:-3000])  # a machine that lost power
+    untouched = shard_path(copy, 0).stat().st_mtime_ns
+    leftover = copy / ".people-000001.99999999.part.tar"  # no process has such a number
+    own = copy / f".people-000002.{os.getpid()}.part.tar"
+    leftover.touch()
+    heard: list[int] = []
+    assert write_shards(copy, manifest(), plain_people, on_samples=heard.append) == 2
+    assert heard[0] == SHARD_SIZE and sum(heard) == COUNT
+    assert not leftover.exists() and not own.exists()
+    assert digests(copy) == digests(written)
+    assert shard_path(copy, 0).stat().st_mtime_ns == untouched
+    assert write_shards(copy, manifest(), _no_people) == 0
+
+
+def _no_people() -> None:
+    raise AssertionError("nothing was left to do")
+
+
+def test_a_killed_run_leaves_whole_shards_only_and_can_go_on(written: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, time; sys.path[:0] = sys.argv[2:]\n"
+        "from pathlib import Path\nfrom plain_people import plain_people\n"
+        "from test_shards import manifest\n"
+        "from meshreg.data.shard_workers import write_shards\n"
+        "write_shards(Path(sys.argv[1]), manifest(), plain_people,\n"
+        "    on_samples=lambda n: time.sleep(0.2))\n"
+    )
+    here = Path(__file__).parent
+    arguments = [sys.executable, "-c", code, str(tmp_path), str(here), str(here.parent)]
+    process = subprocess.Popen(arguments)
+    try:
+        deadline = time.monotonic() + 60
+        while not shard_path(tmp_path, 1).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    tars = sorted(tmp_path.glob("people-*.tar"))
+    assert tars and all(is_whole(path) for path in tars)
+    write_shards(tmp_path, manifest(), plain_people)
+    assert digests(tmp_path) == digests(written)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"seed": 5}, "seed 0 instead of 5"), ({"settings": {"size": 64}}, "size 48 instead of 64")],
+)
+def test_shards_of_other_settings_are_not_mixed(
+    copy: Path, change: dict[str, object], said: str
+) -> None:
+    before = digests(copy)
+    with pytest.raises(InputError, match=said):
+        write_shards(copy, manifest(**change), _no_people)
+    assert digests(copy) == before
+
+
+def test_other_versions_of_libraries_do_not_matter(copy: Path) -> None:
+    assert write_shards(copy, manifest(made_with={"torch": "99"}), _no_people) == 0
+
+
+def test_shards_without_a_manifest_are_left_alone(copy: Path) -> None:
+    (copy / "shards.json").unlink()
+    with pytest.raises(InputError, match=r"no shards\.json"):
+        write_shards(copy, manifest(), _no_people)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    temporary = tmp_path / f".people-000000.{os.getpid()}.part.tar"
+    temporary.symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"No space left on device\): make room"):
+        write_shards(tmp_path, manifest(), plain_people)
+    assert digests(tmp_path).keys() == {"shards.json"}
+
+
+def test_numbers_out_of_range_are_refused(tmp_path: Path) -> None:
+    for change in ({"count": 0}, {"shard_size": 0}, {"jpeg_quality": 101}):
+        with pytest.raises(InputError, match=next(iter(change))):
+            manifest(**change)
+    with pytest.raises(InputError, match="workers"):
+        write_shards(tmp_path, manifest(), _no_people, workers=0)
+
+
+# --- several processes ----------------------------------------------------------------------------
+def _refuse() -> None:
+    raise InputError("the backgrounds are gone.")
+
+
+def _stumble() -> None:
+    raise ZeroDivisionError("a mistake of ours")
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "said"),
+    [
+        (_refuse, InputError, "^the backgrounds are gone"),
+        (_stumble, RuntimeError, "a mistake of ours"),
+        (_die, InputError, "died .exit code -9."),
+    ],
+)
+def test_what_stops_a_worker_stops_the_run(
+    tmp_path: Path, make: object, error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        write_shards(tmp_path, manifest(), make, workers=2)
+    assert digests(tmp_path).keys() == {"shards.json"}
+
+
+def test_an_interruption_stops_the_workers_cleanly(written: Path, tmp_path: Path) -> None:
+    def interrupt(count: int) -> None:
+        if count:
+            raise KeyboardInterrupt
+
+    many = manifest(count=400)
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(tmp_path, many, plain_people, workers=2, on_samples=interrupt)
+    assert time.monotonic() - start < 50
+    left = digests(tmp_path)
+    assert all(name == "shards.json" or is_whole(tmp_path / name) for name in left), left
+    assert len(left) < 50
+
+
+# --- one sample -----------------------------------------------------------------------------------
+def test_a_sample_survives_its_files() -> None:
+    sample = plain_people(3).render([5])[0]
+    again = decode(encode(sample, jpeg_quality=None), "it")
+    for name in ("image", "labels", "part", "instance", "index", "full_size"):
+        assert torch.equal(getattr(again, name), getattr(sample, name)), name
+        assert getattr(again, name).dtype == getattr(sample, name).dtype, name
+    for name in ("K", "K_full", "box", "betas", "pose_rotmat", "transl", "joints_cam", "joints_px"):
+        torch.testing.assert_close(getattr(again, name), getattr(sample, name), atol=0, rtol=0)
+    assert torch.equal(again.joints_visible, sample.joints_visible)
+    assert torch.equal(again.joints_self_hidden, sample.joints_self_hidden)
+    assert sample.joints_visible.any() and sample.joints_self_hidden.any()
+    assert (again.depth - sample.depth).abs().max() <= 0.00051
+    assert torch.equal(again.depth == 0, sample.depth == 0)
+    filled = with_vertices(stack([again]), plain_body())
+    torch.testing.assert_close(filled.vertices_cam[0], sample.vertices_cam)
+
+
+def test_jpeg_is_close_and_smaller() -> None:
+    sample = plain_people(3, size=128).render([5])[0]
+    again = decode(encode(sample, jpeg_quality=95), "it")
+    difference = (again.image.float() - sample.image.float()).abs()
+    assert 0 < difference.mean() < 3
+
+
+def test_what_is_too_far_for_16_bits_stays_far() -> None:
+    sample = plain_people(3).render([5])[0]
+    sample.depth[0, 0] = 100.0
+    assert decode(encode(sample, jpeg_quality=None), "it").depth[0, 0] == pytest.approx(65.535)
+
+
+def test_damaged_files_are_named_and_nothing_is_unpickled() -> None:
+    files = encode(plain_people(3).render([5])[0], jpeg_quality=90)
+    objects = Path("numbers.npz")
+    with pytest.raises(InputError, match="^sample 5 of x.tar is damaged"):
+        decode({k: v for k, v in files.items() if k != "part.png"}, "sample 5 of x.tar")
+    for name, content in files.items():
+        with pytest.raises(InputError, match="^it is damaged"):
+            decode(files | {name: content[: len(content) // 2]}, "it")
+    from io import BytesIO
+
+    pickled = BytesIO()
+    np.savez(pickled, K=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(InputError, match="^it is damaged"):
+        decode(files | {objects.name: pickled.getvalue()}, "it")
+
+
+# --- reading --------------------------------------------------------------------------------------
+def indices(samples: object) -> list[int]:
+    return [int(sample.index) for sample in samples]
+
+
+def test_reading_gives_what_was_written(written: Path) -> None:
+    reader = ShardReader(written, topology_hash=plain_body().topology_hash)
+    samples = list(reader)
+    assert indices(samples) == list(range(COUNT))
+    expected = plain_people().render([9])[0]
+    torch.testing.assert_close(samples[9].K, expected.K)
+    assert torch.equal(samples[9].labels, expected.labels)
+    assert read_manifest(written).settings == {"size": 48}
+
+
+def test_shuffling_depends_on_seed_and_epoch(written: Path) -> None:
+    reader = ShardReader(written, shuffle=6, seed=1)
+    first, again = indices(reader), indices(reader)
+    assert first == again != list(range(COUNT)) and sorted(first) == list(range(COUNT))
+    reader.epoch = 1
+    assert indices(reader) != first
+    assert indices(ShardReader(written, shuffle=6, seed=2)) != first
+
+
+def test_ranks_and_workers_share_the_shards(written: Path) -> None:
+    parts = [ShardReader(written, shuffle=3, rank=rank, world_size=3) for rank in range(3)]
+    assert sorted(sum(map(indices, parts), [])) == list(range(COUNT))
+    assert all(indices(part) for part in parts)
+    with pytest.raises(InputError, match="3 shards for 4 processes"):
+        ShardReader(written, rank=0, world_size=4)
+    loader = DataLoader(ShardReader(written), batch_size=2, num_workers=2, collate_fn=stack)
+    batches = list(loader)
+    assert sorted(sum((b.index.tolist() for b in batches), [])) == list(range(COUNT))
+    assert isinstance(batches[0], Sample) and batches[0].image.shape == (2, 3, 48, 48)
+
+
+def test_broken_folders_are_refused(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    with pytest.raises(InputError, match=r"has no shards\.json"):
+        ShardReader(tmp_path_factory.mktemp("empty"))
+    with pytest.raises(InputError, match="belongs to a body"):
+        ShardReader(copy, topology_hash="0" * 16)
+    content = shard_path(copy, 1).read_bytes()
+    for wrong in (content[:-1000], content[:5120], b"", b"\0" * 10240, b"junk" * 256 * 10):
+        shard_path(copy, 1).write_bytes(wrong)
+        with pytest.raises(InputError, match=r"people-000001\.tar is damaged"):
+            list(ShardReader(copy))
+    for place in (100, 600, len(content) // 2):  # a header, a picture, whatever
+        flipped = bytearray(content)
+        flipped[place] ^= 0xFF
+        shard_path(copy, 1).write_bytes(flipped)
+        with pytest.raises(InputError, match=r"people-000001\.tar is damaged"):
+            list(ShardReader(copy))
+    shard_path(copy, 1).unlink()
+    with pytest.raises(InputError, match=r"people-000001\.tar is not in"):
+        ShardReader(copy)
+
+
+def test_damaged_manifests_are_refused(copy: Path) -> None:
+    path = copy / "shards.json"
+    values = json.loads(path.read_text())
+    assert values["settings_hash"] == manifest().settings_hash
+    for wrong in ("{", "[]", json.dumps(values | {"format": 2}), '{"format": 1}'):
+        path.write_text(wrong)
+        with pytest.raises(InputError, match=r"shards\.json is (damaged|of format 2)"):
+            read_manifest(copy)
+
+
+def test_living_processes_are_recognised() -> None:
+    assert shards._is_running(os.getpid())
+    assert not shards._is_running(99999999)
