@@ -94,12 +94,14 @@ def test_going_on_makes_only_what_is_missing(written: Path, copy: Path) -> None:
     third.write_bytes(third.read_bytes()[:-3000])  # a machine that lost power
     untouched = shard_path(copy, 0).stat().st_mtime_ns
     leftover = copy / ".people-000001.99999999.part.tar"  # no process has such a number
-    own = copy / f".people-000002.{os.getpid()}.part.tar"
+    of_another_run = copy / f".people-000001.{os.getppid()}.part.tar"
+    of_another_run.touch()
     leftover.touch()
     heard: list[int] = []
     assert write_shards(copy, manifest(), plain_people, on_samples=heard.append) == 2
     assert heard[0] == SHARD_SIZE and sum(heard) == COUNT
-    assert not leftover.exists() and not own.exists()
+    assert not leftover.exists() and of_another_run.exists()
+    of_another_run.unlink()
     assert digests(copy) == digests(written)
     assert shard_path(copy, 0).stat().st_mtime_ns == untouched
     assert write_shards(copy, manifest(), _no_people) == 0
@@ -109,27 +111,44 @@ def _no_people() -> None:
     raise AssertionError("nothing was left to do")
 
 
-def test_a_killed_run_leaves_whole_shards_only_and_can_go_on(written: Path, tmp_path: Path) -> None:
-    code = (
-        "import sys, time; sys.path[:0] = sys.argv[2:]\n"
-        "from pathlib import Path\nfrom plain_people import plain_people\n"
-        "from test_shards import manifest\n"
-        "from meshreg.data.shard_workers import write_shards\n"
-        "write_shards(Path(sys.argv[1]), manifest(), plain_people,\n"
-        "    on_samples=lambda n: time.sleep(0.2))\n"
-    )
+CODE = """
+import sys, time
+sys.path[:0] = sys.argv[3:]
+from pathlib import Path
+from plain_people import plain_people
+from test_shards import manifest
+from meshreg.data.shard_workers import write_shards
+if __name__ == "__main__":
+    workers = int(sys.argv[2])
+    sleep = lambda count: time.sleep(0.2)
+    write_shards(Path(sys.argv[1]), manifest(), plain_people, workers=workers, on_samples=sleep)
+"""
+
+
+def stopped_run(folder: Path, workers: int, number: signal.Signals) -> int:
+    """Start writing in a process group, send it the signal after the first shards; exit code."""
     here = Path(__file__).parent
-    arguments = [sys.executable, "-c", code, str(tmp_path), str(here), str(here.parent)]
-    process = subprocess.Popen(arguments)
+    arguments = [sys.executable, "-c", CODE, str(folder), str(workers), str(here), str(here.parent)]
+    process = subprocess.Popen(arguments, start_new_session=True, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
-        while not shard_path(tmp_path, 1).exists() and time.monotonic() < deadline:
+        while not shard_path(folder, 0).exists() and time.monotonic() < deadline:
             time.sleep(0.01)
     finally:
-        process.kill()
-        process.wait()
+        os.killpg(process.pid, number)
+    return process.wait(timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("workers", "number"), [(1, signal.SIGKILL), (1, signal.SIGINT), (2, signal.SIGINT)]
+)
+def test_a_stopped_run_leaves_whole_shards_only_and_can_go_on(
+    written: Path, tmp_path: Path, workers: int, number: signal.Signals
+) -> None:
+    assert stopped_run(tmp_path, workers, number) != 0
     tars = sorted(tmp_path.glob("people-*.tar"))
     assert tars and all(is_whole(path) for path in tars)
+    assert number == signal.SIGKILL or not list(tmp_path.glob(".people-*"))
     write_shards(tmp_path, manifest(), plain_people)
     assert digests(tmp_path) == digests(written)
 
@@ -236,11 +255,13 @@ def test_a_sample_survives_its_files() -> None:
     torch.testing.assert_close(filled.vertices_cam[0], sample.vertices_cam)
 
 
-def test_jpeg_is_close_and_smaller() -> None:
+def test_jpeg_is_close_and_follows_the_quality() -> None:
     sample = plain_people(3, size=128).render([5])[0]
     again = decode(encode(sample, jpeg_quality=95), "it")
     difference = (again.image.float() - sample.image.float()).abs()
     assert 0 < difference.mean() < 3
+    coarse = encode(sample, jpeg_quality=30)["image.jpg"]
+    assert len(coarse) < len(encode(sample, jpeg_quality=95)["image.jpg"])
 
 
 def test_what_is_too_far_for_16_bits_stays_far() -> None:
