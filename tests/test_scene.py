@@ -10,8 +10,9 @@ from plain_people import BareBodies, RandomBends, plain_body, plain_planner
 
 from meshreg.body.assets import load_body_data
 from meshreg.data.sample import inside_picture, stack, with_vertices
-from meshreg.data.synthetic.cameras import crop_K, project, rotvec_to_rotmat
-from meshreg.data.synthetic.outline import Outline
+from meshreg.data.synthetic import placement
+from meshreg.data.synthetic.cameras import crop_K, project, rotvec_to_rotmat, turn
+from meshreg.data.synthetic.outline import HEAD_SHOULDERS, UPPER_BODY, Outline
 from meshreg.data.synthetic.scene import Planner, ScenePlan, plan_digest, rounded, sample_betas
 from meshreg.data.synthetic.settings import SceneSettings
 from meshreg.data.synthetic.streams import stream
@@ -137,6 +138,16 @@ def test_boxes_hold_the_visible_subject(plans: list[ScenePlan]) -> None:
         points = project(vertices(plan)[::20], plan.K)
         inside = ((points > -0.5) & (points < plan.size - 0.5)).all(1)
         assert inside.mean() > 0.04, plan.index
+
+
+def test_nobody_aims_at_a_head_bent_away() -> None:
+    outline = Outline(load_body_data())
+    upright, bent = (
+        outline.pose(np.zeros(10), np.stack([turn(0, angle), *[np.eye(3)] * 23]))
+        for angle in (np.pi, np.pi / 2)  # standing before the camera; feet towards it
+    )
+    assert placement._head(upright) == HEAD_SHOULDERS
+    assert placement._head(bent) == UPPER_BODY
 
 
 def test_everyone_is_in_front_of_the_camera(plans: list[ScenePlan]) -> None:

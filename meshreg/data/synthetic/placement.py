@@ -21,6 +21,7 @@ SUBJECT_TRIES, NEIGHBOUR_TRIES = 8, 12
 VISIBLE_SHARE = 0.55  # of what the picture is aimed at must lie inside it
 EVERYTHING = range(24)
 SMALLEST_BOX = 16.0  # pixels
+BENT_AWAY = 0.25  # metres that the head lies behind the pelvis, seen from the camera
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ def place_subject(
     """Draw an apparent size, then a place in the picture at which enough of the person shows."""
     low, high = np.log(settings.apparent_height)
     apparent = float(np.exp(rng.uniform(low, high)))
-    focus = _focus(rng, apparent, settings)
+    focus = _focus(rng, outline, apparent, settings)
     depth = camera.focal * REFERENCE_HEIGHT / (apparent * camera.size[0])
     aimed = outline.of(focus)
     middle = (aimed.min(0) + aimed.max(0)) / 2
@@ -75,14 +76,22 @@ def place_subject(
     return standing
 
 
-def _focus(rng: np.random.Generator, apparent: float, settings: SceneSettings) -> Sequence[int]:
+def _focus(
+    rng: np.random.Generator, outline: PosedOutline, apparent: float, settings: SceneSettings
+) -> Sequence[int]:
     """The part of the body that the picture is aimed at."""
     legs, tight = rng.random(2)
     if apparent < settings.close_up_from:
         return EVERYTHING
     if legs < settings.legs_share:
         return LEGS
-    return HEAD_SHOULDERS if tight < apparent - settings.close_up_from else UPPER_BODY
+    return _head(outline) if tight < apparent - settings.close_up_from else UPPER_BODY
+
+
+def _head(outline: PosedOutline) -> Sequence[int]:
+    """Head and shoulders, or more if the head is bent away behind the body."""
+    hidden = outline.of(HEAD_SHOULDERS)[:, 2].mean() > BENT_AWAY
+    return UPPER_BODY if hidden else HEAD_SHOULDERS
 
 
 def _aim(
@@ -116,7 +125,7 @@ def sample_box(
     truncated, kind = rng.random(2)
     joints: Sequence[int] = EVERYTHING
     if truncated < settings.truncated_share:
-        joints = (HEAD_SHOULDERS, UPPER_BODY, TO_KNEES)[int(kind * 3)]
+        joints = (_head(subject.outline), UPPER_BODY, TO_KNEES)[int(kind * 3)]
     scale, shift = rng.uniform(*settings.box_scale), rng.uniform(-1, 1, 2) * settings.box_shift
     low, high = _shown_extent(subject, joints, camera)
     side = max(float((high - low).max()) * scale, SMALLEST_BOX)
