@@ -2,10 +2,12 @@
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from plain_people import BareBodies, RandomBends, plain_body
 
@@ -24,21 +26,41 @@ from meshreg.errors import InputError
 def plain(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     """Bare bodies in random poses instead of dressed ones; what was asked for is returned."""
     asked: list[dict[str, object]] = []
-    poses = ModuleType("meshreg.data.synthetic.poses")
-    poses.prior_poses = RandomBends
-    poses.motion_poses = lambda path, subjects: (
-        asked.append({"subjects": subjects}) or (RandomBends())
-    )
-    generator = ModuleType("meshreg.data.synthetic.generator")
-    generator.make_generator = lambda **options: asked.append(options) or BareBodies(plain_body())
-    for module in (poses, generator):
+
+    def noting(made: object) -> Callable[..., object]:
+        return lambda *given, **options: asked.append(options) or made
+
+    def fake(name: str, **content: object) -> None:
+        module = ModuleType(f"meshreg.data.synthetic.{name}")
+        vars(module).update(content)
         monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    fake("prior_poses", PriorPoses=RandomBends)
+    fake("poses", MotionPoses=noting(RandomBends()))
+    fake("generator", make_generator=noting(BareBodies(plain_body())))
     return asked
 
 
 def arguments(out: Path, *more: str) -> list[str]:
     few = ("--count=5", "--shard-size=3", "--size=48", "--workers=1")
     return ["synth", f"--out={out}", *few, *more]
+
+
+def motion_file(folder: Path, subject: int = 5) -> Path:
+    """One frame of somebody."""
+    path = folder / "motion.npz"
+    np.savez(
+        path,
+        poses=np.zeros((1, 24, 3), np.float32),
+        trans=np.zeros((1, 3), np.float32),
+        offsets=np.array([0, 1]),
+        names=np.array(["one"]),
+        subject=np.array([subject]),
+        category=np.array(["still"]),
+        fps=np.float32(30),
+        licence=np.array("free"),
+    )
+    return path
 
 
 def small_benches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,17 +99,18 @@ def test_what_decides_the_samples_is_recorded(
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "a.jpg").write_bytes(b"x")
-    motion = tmp_path / "motion.npz"
-    motion.write_bytes(b"y")
+    motion = motion_file(tmp_path)
     more = (f"--poses={motion}", f"--backgrounds={photos}", "--jpeg-quality=0")
     assert main(arguments(tmp_path / "out", *more)) == 0
     manifest = read_manifest(tmp_path / "out")
     assert manifest.settings["poses"].startswith("motion ") and manifest.jpeg_quality is None
     assert manifest.settings["backgrounds"] and manifest.settings["scene"]["size"] == 48
     assert manifest.made_with["device"] == "cpu"
-    assert {"subjects": None} in plain
+    assert {"excluded": (5, 14, 86, 0)} in plain
     (photos / "b.jpg").write_bytes(b"x")
     assert main(arguments(tmp_path / "out", *more)) == 2
+    assert main(arguments(tmp_path / "own", f"--poses={motion_file(tmp_path, subject=0)}")) == 0
+    assert {"excluded": (5, 14, 86)} in plain, "people of whom nothing is known are used"
 
 
 def test_dashes_and_underscores_mean_the_same() -> None:
@@ -130,8 +153,7 @@ def test_a_benchmark_is_drawn_losslessly_with_its_own_numbers(
 ) -> None:
     small_benches(monkeypatch)
     out = tmp_path / "out"
-    motion = tmp_path / "motion.npz"
-    motion.write_bytes(b"y")
+    motion = motion_file(tmp_path)
     given = ["synth", "--bench=synth-bench-v1-motion", f"--poses={motion}", f"--out={out}"]
     assert main([*given, "--workers=1"]) == 0
     manifest = read_manifest(out)

@@ -111,7 +111,8 @@ class SynthOptions:
         size: Side of the square pictures, pixels.
         shard_size: Pictures per shard.
         jpeg_quality: 1 to 100; 0 writes lossless PNG.
-        poses: "prior" for the shipped poses, or a motion file.
+        poses: "prior" for the shipped poses, or a motion file, whose subjects 5, 14 and 86 are left
+            for the benchmark.
         backgrounds: Folder of photographs to put behind people; default drawn ones.
         device: Where to draw: "cpu" or "cuda".
         workers: Processes; default one per core, or a single one that uses the GPU.

@@ -33,7 +33,7 @@ class Recipe:
     seed: int
     size: int
     poses: str
-    subjects: tuple[int, ...]  # of the motion file; none: all that it offers for training
+    subjects: tuple[int, ...]  # of the motion file; none: all but those held out
     backgrounds: Path | None
     device: str
 
@@ -128,11 +128,19 @@ def _check_device(device: str) -> None:
 
 def load_poses(recipe: Recipe) -> "Poses":
     """Where the recipe's poses come from."""
-    from meshreg.data.synthetic.poses import motion_poses, prior_poses
+    from meshreg.data.motion import load_motion
+    from meshreg.data.synthetic.benchmark import HELD_OUT
+    from meshreg.data.synthetic.poses import MotionPoses
+    from meshreg.data.synthetic.prior_poses import PriorPoses
 
     if recipe.poses == "prior":
-        return prior_poses()
-    return motion_poses(Path(recipe.poses), subjects=recipe.subjects or None)
+        return PriorPoses()
+    motion = load_motion(recipe.poses)
+    if recipe.subjects:
+        return MotionPoses(motion, subjects=recipe.subjects)
+    # Where subjects are known, an unknown one (0) may be one of those held out.
+    unknown = (0,) if any(motion.subject) else ()
+    return MotionPoses(motion, excluded=(*HELD_OUT, *unknown))
 
 
 def make_people(recipe: Recipe) -> "SyntheticPeople":
