@@ -113,7 +113,7 @@ from test_shards import manifest
 from meshreg.data.shard_workers import write_shards
 if __name__ == "__main__":
     workers = int(sys.argv[2])
-    sleep = lambda count: time.sleep(0.2)
+    sleep = lambda count: time.sleep(0.4)
     write_shards(Path(sys.argv[1]), manifest(), plain_people, workers=workers, on_samples=sleep)
 """
 
