@@ -23,6 +23,7 @@ from meshreg.cli.options import (
     LearnPriorOptions,
     ListOptions,
     PosePriorOptions,
+    SynthOptions,
 )
 from meshreg.errors import InputError
 
@@ -35,6 +36,7 @@ COMMANDS: dict[tuple[str, ...], tuple[type, str, str]] = {
     ("models", "bake"): (BakeOptions, "meshreg.cli.models", "run_bake"),
     ("prior", "pose"): (PosePriorOptions, "meshreg.cli.models", "run_pose_prior"),
     ("prior", "learn"): (LearnPriorOptions, "meshreg.cli.prior", "run_learn_prior"),
+    ("synth",): (SynthOptions, "meshreg.cli.synth", "run_synth"),
     ("doctor",): (DoctorOptions, "meshreg.cli.doctor", "run_doctor"),
 }
 GROUPS = {
@@ -69,6 +71,7 @@ def _spell_out_switches(argv: Sequence[str]) -> list[str]:
         if isinstance(field.default, bool)
     }
     spelled = []
+    argv = [_with_underscores(word) for word in argv]
     for word, following in zip(argv, [*argv[1:], ""], strict=True):
         alone = word in switches and following not in ("true", "false")
         spelled.append(f"{word}=true" if alone else word)
@@ -93,6 +96,14 @@ def _spell_out_lists(argv: Sequence[str]) -> list[str]:
             values.append(words.pop(0))
         spelled.append(f"{name}={json.dumps(values)}" if name in lists and values else word)
     return spelled
+
+
+def _with_underscores(word: str) -> str:
+    """`--shard-size=9` means `--shard_size=9`."""
+    name, equals, value = word.partition("=")
+    if not name.startswith("--"):
+        return word
+    return "--" + name[2:].replace("-", "_") + equals + value
 
 
 def _one_line(text: str) -> str:

@@ -134,6 +134,44 @@ class LearnPriorOptions:
 
 
 @dataclass(frozen=True)
+class SynthOptions:
+    """Draw dressed people with exact labels into WebDataset shards, for training or evaluation.
+
+    Args:
+        out: Folder for the shards; one that was left unfinished is continued.
+        count: How many pictures.
+        seed: Sample number i of a seed is always the same.
+        size: Side of the square pictures, pixels.
+        shard_size: Pictures per shard.
+        jpeg_quality: 1 to 100; 0 writes lossless PNG.
+        poses: "prior" for the shipped poses, or a motion file, whose subjects 5, 14 and 86 are left
+            for the benchmark.
+        backgrounds: Folder of photographs to put behind people; default drawn ones.
+        device: Where to draw: "cpu" or "cuda".
+        workers: Processes; default one per core, or a single one that uses the GPU.
+        bench: Draw a fixed benchmark instead; the motion one needs its motion file as --poses.
+        verify: Only compare the benchmark's sampled numbers with their digests.
+        write_digests: Only write the digests of the benchmark's sampled numbers.
+        digests: File of digests; default configs/synth/BENCH.json.
+    """
+
+    out: Path = Path("synth_out")
+    count: int | None = None
+    seed: int = 0
+    size: int = 224
+    shard_size: int = 500
+    jpeg_quality: int = 95
+    poses: str = "prior"
+    backgrounds: Path | None = None
+    device: str = "cpu"
+    workers: int | None = None
+    bench: Literal["synth-bench-v1", "synth-bench-v1-motion"] | None = None
+    verify: bool = False
+    write_digests: bool = False
+    digests: Path | None = None
+
+
+@dataclass(frozen=True)
 class DoctorOptions:
     """Check the installation and say what is missing.
 

@@ -1,0 +1,271 @@
+"""`meshreg synth`: dressed people with exact labels, as shards; and the fixed benchmarks."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meshreg.cli.options import SynthOptions
+from meshreg.errors import InputError, MissingFileError
+from meshreg.files import check_writable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from meshreg.data.shards import Manifest
+    from meshreg.data.synthetic.benchmark import Bench
+    from meshreg.data.synthetic.endless import SyntheticPeople
+    from meshreg.data.synthetic.scene import Planner, Poses
+
+DIGESTS = Path("configs") / "synth"
+BATCH = 10  # pictures drawn at once; part of what decides the bytes, so no option
+FIXED_BY_BENCH = ("count", "seed", "size", "shard_size", "jpeg_quality")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What worker processes need to know to draw the same people; can be sent to them."""
+
+    seed: int
+    size: int
+    poses: str
+    subjects: tuple[int, ...]  # of the motion file; none: all but those held out
+    backgrounds: Path | None
+    device: str
+
+    def planner(self) -> "Planner":
+        from meshreg.body.assets import load_body_data
+        from meshreg.data.synthetic.scene import Planner
+        from meshreg.data.synthetic.settings import SceneSettings
+
+        settings = SceneSettings(size=self.size)
+        return Planner(self.seed, poses=load_poses(self), body=load_body_data(), settings=settings)
+
+
+def run_synth(options: SynthOptions) -> None:
+    """Check, draw, write, report."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    bench = _bench(options)
+    if bench is not None:
+        options = replace(
+            options,
+            count=bench.count,
+            seed=bench.seed,
+            size=bench.size,
+            shard_size=bench.shard_size,
+            jpeg_quality=bench.jpeg_quality or 0,
+        )
+    recipe = _recipe(options, bench)
+    if bench is not None and (options.verify or options.write_digests):
+        _digest(options, bench, recipe, console)
+    else:
+        _draw(options, recipe, console)
+
+
+def _bench(options: SynthOptions) -> "Bench | None":
+    """The benchmark asked for, after refusing options that it does not leave open."""
+    from meshreg.data.synthetic.benchmark import BENCHES
+
+    if options.bench is None:
+        if options.verify or options.write_digests or options.digests:
+            raise InputError("digests belong to a benchmark: give --bench synth-bench-v1 as well.")
+        if options.count is None:
+            raise InputError("say how many people to draw with --count N, or give a --bench.")
+        return None
+    if options.verify and options.write_digests:
+        raise InputError("--verify and --write-digests contradict each other: give one of them.")
+    for name in FIXED_BY_BENCH:
+        if getattr(options, name) != getattr(SynthOptions(), name):
+            raise InputError(f"{options.bench} is fixed: leave out --{name.replace('_', '-')}.")
+    bench = BENCHES[options.bench]
+    if bool(bench.subjects) == (options.poses == "prior"):
+        needed = "--poses FILE, the motion it is made of" if bench.subjects else "no --poses"
+        raise InputError(f"{options.bench} takes {needed}.")
+    return bench
+
+
+def _recipe(options: SynthOptions, bench: "Bench | None") -> Recipe:
+    """What to draw, after checking that all of it is there."""
+    if options.seed < 0:
+        raise InputError(f"the seed must be 0 or more, not {options.seed}.")
+    if options.poses != "prior" and not Path(options.poses).is_file():
+        raise MissingFileError(
+            f'no motion file at {options.poses}: give a path, or "prior" for the shipped poses.'
+        )
+    if options.backgrounds is not None and not options.backgrounds.is_dir():
+        raise MissingFileError(
+            f"no folder of backgrounds at {options.backgrounds}: check the path, or leave it out."
+        )
+    _check_device(options.device)
+    return Recipe(
+        seed=options.seed,
+        size=options.size,
+        poses=options.poses,
+        subjects=bench.subjects if bench else (),
+        backgrounds=options.backgrounds,
+        device=options.device,
+    )
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise InputError(f'{device!r} is not a device: give "cpu" or "cuda".') from error
+    if kind not in ("cpu", "cuda"):
+        raise InputError(f'people are drawn on "cpu" or "cuda", not on {device!r}.')
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InputError("there is no CUDA device here: leave out --device to use the CPU.")
+
+
+def load_poses(recipe: Recipe) -> "Poses":
+    """Where the recipe's poses come from."""
+    from meshreg.data.motion import load_motion
+    from meshreg.data.synthetic.benchmark import HELD_OUT
+    from meshreg.data.synthetic.poses import MotionPoses
+    from meshreg.data.synthetic.prior_poses import PriorPoses
+
+    if recipe.poses == "prior":
+        return PriorPoses()
+    motion = load_motion(recipe.poses)
+    if recipe.subjects:
+        return MotionPoses(motion, subjects=recipe.subjects)
+    # Where subjects are known, an unknown one (0) may be one of those held out.
+    unknown = (0,) if any(motion.subject) else ()
+    return MotionPoses(motion, excluded=(*HELD_OUT, *unknown))
+
+
+def make_people(recipe: Recipe) -> "SyntheticPeople":
+    """Planner and generator; every worker process calls this for itself."""
+    from meshreg.data.synthetic.endless import SyntheticPeople
+    from meshreg.data.synthetic.generator import make_generator
+
+    generator = make_generator(
+        size=recipe.size, device=recipe.device, backgrounds=recipe.backgrounds
+    )
+    return SyntheticPeople(recipe.planner(), generator, batch_size=BATCH)
+
+
+# --- shards ---------------------------------------------------------------------------------------
+def _draw(options: SynthOptions, recipe: Recipe, console: "Console") -> None:
+    from meshreg.data.shard_workers import write_shards
+    from meshreg.data.shards import shard_path
+
+    manifest = _manifest(options, recipe)
+    check_writable(options.out)
+    workers = options.workers if options.workers is not None else _default_workers(options.device)
+    with _progress(console, "people", manifest.count) as advance:
+        made = write_shards(
+            options.out,
+            manifest,
+            partial(make_people, recipe),
+            workers=workers,
+            on_samples=advance,
+        )
+    paths = [shard_path(options.out, number) for number in range(manifest.num_shards)]
+    megabytes = sum(path.stat().st_size for path in paths) / 1e6
+    news = "" if made == len(paths) else f", {len(paths) - made} of which were there"
+    console.print(
+        f"wrote {manifest.count} people with seed {manifest.seed} to {options.out}: "
+        f"{len(paths)} shards{news}, {megabytes:.1f} MB"
+    )
+
+
+def _manifest(options: SynthOptions, recipe: Recipe) -> "Manifest":
+    """Everything that decides the samples."""
+    import meshreg
+    from meshreg.body.assets import load_body_data
+    from meshreg.data.shards import Manifest
+    from meshreg.data.synthetic.settings import SceneSettings
+
+    settings = {
+        "scene": asdict(SceneSettings(size=recipe.size)),
+        "poses": _digest_of_poses(recipe.poses),
+        "subjects": list(recipe.subjects),
+        "backgrounds": _digest_of_folder(recipe.backgrounds),
+        "meshreg": meshreg.__version__,
+        "bench": options.bench,
+    }
+    assert options.count is not None
+    return Manifest(
+        count=options.count,
+        shard_size=options.shard_size,
+        seed=options.seed,
+        topology_hash=load_body_data().topology_hash,
+        jpeg_quality=options.jpeg_quality or None,
+        settings=settings,
+        made_with=_versions() | {"device": options.device},
+    )
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("torch", "numpy", "warp-lang", "pillow")}
+
+
+def _digest_of_poses(poses: str) -> str:
+    """Names the poses by content, so that a moved motion file is still the same."""
+    from meshreg.losses.priors import PRIOR_PATH
+
+    path = PRIOR_PATH if poses == "prior" else Path(poses)
+    kind = "prior" if poses == "prior" else "motion"
+    with path.open("rb") as file:
+        return f"{kind} {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+
+
+def _digest_of_folder(folder: Path | None) -> str | None:
+    """Names a folder by its files' names and sizes."""
+    if folder is None:
+        return None
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    listing = "\n".join(f"{path.relative_to(folder)} {path.stat().st_size}" for path in files)
+    return hashlib.sha256(listing.encode()).hexdigest()[:16]
+
+
+def _default_workers(device: str) -> int:
+    if device != "cpu":
+        return 1
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+@contextmanager
+def _progress(console: "Console", what: str, total: int) -> Iterator[Callable[[int], None]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns: tuple[Any, ...] = (TextColumn(what), BarColumn(), MofNCompleteColumn(), Remaining())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda count: progress.update(task, advance=count)
+
+
+# --- the benchmarks' digests ----------------------------------------------------------------------
+def _digest(options: SynthOptions, bench: "Bench", recipe: Recipe, console: "Console") -> None:
+    """Draw the numbers of a benchmark and compare or write their digests."""
+    from meshreg.data.synthetic.benchmark import (
+        check_digests,
+        digests,
+        read_digests,
+        write_digests,
+    )
+
+    path = options.digests or DIGESTS / f"{bench.name}.json"
+    expected = read_digests(path) if options.verify else None
+    with _progress(console, "samples", bench.count) as advance:
+        found = digests(bench, recipe.planner(), advance)
+    if expected is not None:
+        check_digests(found, expected)
+        console.print(f"{bench.name}: all {bench.count} samples are as in {path}")
+    else:
+        write_digests(path, found)
+        console.print(f"{bench.name}: wrote the digests of {bench.count} samples to {path}")
