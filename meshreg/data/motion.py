@@ -11,12 +11,22 @@ from typing import Any
 import numpy as np
 import roma
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from meshreg.body.skeleton import SKELETONS
 from meshreg.errors import InputError, MissingFileError
 
 _NEEDED = {"poses", "trans", "offsets", "names", "subject", "category", "fps", "licence"}
+# Radians that no body turns these joints by.
+_LARGEST_TURN = {
+    "ankle": 1.2,
+    "foot": 1.0,
+    "wrist": 1.6,
+    "knee": 2.8,
+    "elbow": 2.7,
+    "collar": 0.9,
+}
 # What numpy raises for damaged files, for files of another kind and for arrays of another kind.
 _UNREADABLE = (
     zipfile.BadZipFile,
@@ -91,6 +101,16 @@ def _slerp(
     turn = roma.rotvec_composition([-start, end])
     between = roma.rotvec_composition([start, share[..., None] * turn])
     return torch.where(share[..., None] > 0, between, start)
+
+
+def plausible_frames(motion: Motion) -> Bool[Tensor, " N"]:
+    """Frames without impossible joints, which are faults of capture or retargeting."""
+    smpl, angle = SKELETONS["smpl24"], motion.poses.norm(dim=-1)
+    plausible = torch.ones(len(angle), dtype=torch.bool)
+    for joint, limit in _LARGEST_TURN.items():
+        pair = smpl.index(f"left_{joint}", f"right_{joint}")
+        plausible &= (angle[:, pair] < limit).all(-1)
+    return plausible
 
 
 def joined(motions: Sequence[Motion]) -> Motion:

@@ -34,7 +34,7 @@ _WORDS = {
 }
 # In real mocap the fastest joint of a frame turns at 3.7 to 26 rad/s in the 90th percentile of a
 # clip (165 CMU clips), and nobody's pelvis keeps up more than a sprinter's speed.
-_FASTEST_TURN = 35.0
+_FASTEST_TURN = 30.0
 _FASTEST_TRAVEL = 12.0  # m/s
 _SLOWEST_WALK_TURN = 3.0  # rad/s, of people who get along with swinging legs
 
