@@ -32,10 +32,12 @@ _TRUNK = (
     Capsule("head", "head", (0.0, 0.03, 0.02), (0.0, 0.09, 0.02), 0.088),
 )
 _LEFT = (
-    # Thigh and upper arm without the end that always touches the trunk.
+    # Thigh and upper arm are without the end that always touches the trunk; the seat has that of
+    # the thigh, for hands to meet.
     Capsule("left_arm", "left_shoulder", (0.13, -0.005, -0.01), (0.258, -0.013, -0.026), 0.04),
     Capsule("left_forearm", "left_elbow", (0.0, 0.0, 0.0), (0.237, 0.007, -0.001), 0.034),
     Capsule("left_hand", "left_wrist", (0.02, 0.0, 0.0), (0.14, -0.01, -0.015), 0.028),
+    Capsule("left_seat", "left_hip", (0.005, 0.01, 0.0), (0.016, -0.17, 0.0), 0.095),
     Capsule("left_thigh", "left_hip", (0.016, -0.17, -0.002), (0.035, -0.381, -0.004), 0.068),
     Capsule("left_shin", "left_knee", (0.0, -0.03, -0.01), (-0.016, -0.436, -0.048), 0.045),
     Capsule("left_foot", "left_ankle", (0.0, -0.035, -0.02), (0.003, -0.05, 0.16), 0.035),
@@ -54,9 +56,10 @@ CAPSULES = (*_TRUNK, *_LEFT, *map(_mirrored, _LEFT))
 # Which left part is tested against what else; each pair stands for its mirror image, too.
 _TESTS = {
     "left_arm": "belly waist right_forearm right_hand",
-    "left_forearm": "hips belly waist chest head left_thigh left_shin right_forearm right_hand",
-    "left_hand": "hips belly waist chest head left_thigh right_thigh left_shin right_shin"
-    " right_hand right_arm left_foot right_foot",
+    "left_forearm": "hips belly waist chest head left_seat left_thigh left_shin"
+    " right_forearm right_hand",
+    "left_hand": "hips belly waist chest head left_seat right_seat left_thigh right_thigh"
+    " left_shin right_shin right_hand right_arm left_foot right_foot",
     "left_thigh": "right_thigh right_shin right_foot belly waist chest",
     "left_shin": "right_shin right_foot hips belly chest",
     "left_foot": "right_foot hips",

@@ -25,7 +25,7 @@ _DECIMALS = 6  # what the last bits of sines differ by between machines must not
 
 @dataclass(frozen=True, eq=False)
 class PoseDraw:
-    """One pose; the same on every machine for the same random numbers."""
+    """One pose; for the same random numbers the same on every machine, to about a millionth."""
 
     root_rotmat: Float[np.ndarray, "3 3"]  # tilt in a world with y up; the body's front is +z
     body_pose: Float[np.ndarray, "23 3"]  # axis-angle of SMPL's joints after the pelvis, radians

@@ -12,11 +12,14 @@ SITTING = 0.15  # share of people at rest who sit
 # Rotation vectors of the left collar, shoulder, elbow and wrist, and how often the arm does this.
 # Found by reaching with the built-in body for a point while keeping the pose prior's energy low.
 ARMS: dict[str, tuple[float, tuple[Turn, Turn, Turn, Turn]]] = {
-    "hanging": (5.0, ((0, 0, 0), (0.2, -0.25, -1.28), (-0.05, -0.4, 0.15), (0, 0, 0.1))),
-    "swung back": (0.7, ((0, 0, 0), (0.35, 0.2, -1.15), (-0.05, -0.35, 0.1), (0, 0, 0.1))),
+    "hanging": (5.0, ((0.0, 0.0, 0.0), (0.2, -0.25, -1.28), (-0.05, -0.4, 0.15), (0.0, 0.0, 0.1))),
+    "swung back": (
+        0.7,
+        ((0.0, 0.0, 0.0), (0.35, 0.2, -1.15), (-0.05, -0.35, 0.1), (0.0, 0.0, 0.1)),
+    ),
     "on the hip": (
         1.5,
-        ((0.13, 0.06, -0.22), (1.22, -0.15, -0.59), (-0.08, -1.64, 0.16), (-0.2, -0.35, 0.43)),
+        ((0.13, 0.06, -0.22), (1.22, -0.15, -0.54), (-0.08, -1.6, 0.16), (-0.2, -0.35, 0.43)),
     ),
     "in front": (
         1.0,
@@ -28,7 +31,7 @@ ARMS: dict[str, tuple[float, tuple[Turn, Turn, Turn, Turn]]] = {
     ),
     "in the pocket": (
         1.5,
-        ((0.1, -0.03, 0.14), (0.85, -0.57, -1.27), (0.01, -0.77, 0.26), (-0.08, -0.26, 0.1)),
+        ((0.1, -0.03, 0.14), (0.85, -0.57, -1.17), (0.01, -0.74, 0.26), (-0.08, -0.26, 0.1)),
     ),
     "with a phone": (
         0.8,
@@ -36,7 +39,7 @@ ARMS: dict[str, tuple[float, tuple[Turn, Turn, Turn, Turn]]] = {
     ),
     "at the ear": (
         0.4,
-        ((-0.1, 0.43, 0.15), (0.21, -0.88, -0.09), (-0.23, -2.07, 1.41), (-0.3, -0.23, 0.6)),
+        ((-0.1, 0.43, 0.15), (0.21, -0.86, -0.09), (-0.23, -1.95, 1.33), (-0.3, -0.23, 0.6)),
     ),
     "waving": (
         0.4,
