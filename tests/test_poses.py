@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SHARED
+from safetensors.numpy import save_file
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation, Slerp
 
@@ -30,10 +31,11 @@ from meshreg.data.synthetic.poses import (
     finished,
     mirrored,
 )
-from meshreg.data.synthetic.prior_poses import PriorPoses
+from meshreg.data.synthetic.prior_poses import PRIOR_PATH, PriorPoses
 from meshreg.data.synthetic.standing import standing_pose
 from meshreg.data.synthetic.streams import stream
-from meshreg.errors import InputError
+from meshreg.errors import InputError, MissingFileError
+from meshreg.losses import priors
 from meshreg.losses.priors import load_pose_prior
 
 SMPL = SKELETONS["smpl24"]
@@ -139,6 +141,21 @@ def test_joints_keep_to_the_limits_of_mocap(draws: list[PoseDraw]) -> None:
         assert (pose[21:] == 0).all()
     nll = torch.stack([prior(torch.from_numpy(d.body_pose).float()) for d in draws])
     assert nll.median() < 0  # where the prior's own mocap is: -30; a random pose is above 100
+
+
+def test_priors_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match="no pose prior at"):
+        PriorPoses(tmp_path / "none.safetensors")
+    (tmp_path / "a.safetensors").write_bytes(b"hello")
+    with pytest.raises(InputError, match="is damaged"):
+        PriorPoses(tmp_path / "a.safetensors")
+    save_file({"means": np.zeros(3)}, tmp_path / "b.safetensors")
+    with pytest.raises(InputError, match=r"lacks bank\.body_pose"):
+        PriorPoses(tmp_path / "b.safetensors")
+
+
+def test_it_is_the_prior_that_the_losses_use() -> None:
+    assert PRIOR_PATH == priors.PRIOR_PATH
 
 
 def test_sides_are_swapped_half_of_the_time() -> None:

@@ -1,9 +1,14 @@
 """New poses from the shipped pose prior: variations of mocap, and people who just stand or sit."""
 
+from pathlib import Path
+
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
+import meshreg
 from meshreg.data.synthetic.collisions import penetration, posed_joints
 from meshreg.data.synthetic.poses import (
     ATTEMPTS,
@@ -16,8 +21,16 @@ from meshreg.data.synthetic.poses import (
 )
 from meshreg.data.synthetic.standing import standing_pose
 from meshreg.data.synthetic.turns import blended, rotvec_to_rotmat, without_heading
-from meshreg.losses.priors import NUM_PRIOR_JOINTS, PoseBank, PosePrior, load_pose_prior
+from meshreg.errors import InputError, MissingFileError
 
+# The numbers are read here without the prior's module, which is about gradients, so that they are
+# the same to the last bit everywhere.
+PRIOR_PATH = Path(meshreg.__file__).parent / "losses" / "pose_prior.safetensors"
+_ARRAYS = {"weights", "means", "whitening", "lower", "upper"} | {
+    f"bank.{name}" for name in ("root_rotmat", "body_pose", "weight")
+}
+_MAKE_ANOTHER = "reinstall meshreg, or learn one from your own motion with `meshreg prior pose`."
+NUM_PRIOR_JOINTS = 21  # SMPL's joints 1 to 21
 NEIGHBOURS = 6
 MOST_BLEND = 0.5  # of the way to a neighbour
 SPREAD = 0.22  # of a component's standard deviations
@@ -29,29 +42,24 @@ STANDING = 0.25  # share of people who just stand or sit
 class PriorPoses:
     """Poses near those of the prior's bank: blended with a neighbour, varied, within limits."""
 
-    def __init__(
-        self,
-        *,
-        prior: PosePrior | None = None,
-        bank: PoseBank | None = None,
-        standing: float = STANDING,
-    ) -> None:
-        """The shipped prior and bank unless others are given, and the share of people at rest."""
-        if prior is None or bank is None:
-            shipped_prior, shipped_bank = load_pose_prior()
-            prior, bank = prior or shipped_prior, bank or shipped_bank
+    def __init__(self, path: Path = PRIOR_PATH, *, standing: float = STANDING) -> None:
+        """The shipped prior, or one learned by `meshreg prior pose`; the share of people at rest.
+
+        Raises:
+            MissingFileError: if the prior is not there.
+            InputError: if its file is damaged or holds something else.
+        """
+        prior = _read(path)
         self._standing = standing
-        self._root = bank.root_rotmat.numpy().astype(np.float64)
+        self._root = _orthonormal(prior["bank.root_rotmat"])
         self._pose = np.zeros((len(self._root), 23, 3))
-        self._pose[:, :NUM_PRIOR_JOINTS] = bank.body_pose.numpy()
-        self._lower = prior.lower.numpy().astype(np.float64)
-        self._upper = prior.upper.numpy().astype(np.float64)
-        weight = bank.weight.numpy().astype(np.float64)
+        self._pose[:, :NUM_PRIOR_JOINTS] = prior["bank.body_pose"]
+        self._lower, self._upper = prior["lower"], prior["upper"]
+        weight = prior["bank.weight"]
         self._cumulative = np.cumsum(np.where(weight > 0, weight**EVENNESS, 0.0))
         self._neighbours = _nearest(self._root, self._pose)
-        whitening = prior.whitening.numpy().astype(np.float64)
-        self._factor = np.linalg.inv(whitening)  # L of each covariance L L^T
-        self._component = _likeliest(prior, self._pose[:, :NUM_PRIOR_JOINTS])
+        self._factor = np.linalg.inv(prior["whitening"])  # L of each covariance L L^T
+        self._component = _likeliest(prior)
 
     def sample(self, rng: np.random.Generator) -> PoseDraw:
         """A pose, mirrored half of the time; colliding ones are drawn anew."""
@@ -88,17 +96,35 @@ def _nearest(
     return np.argsort(distance, axis=1, kind="stable")[:, :NEIGHBOURS]
 
 
-def _likeliest(prior: PosePrior, body_pose: Float[np.ndarray, "N 21 3"]) -> NDArray[np.int64]:
-    """(N,) the component of the mixture that each pose most likely comes from."""
-    means = prior.means.numpy().astype(np.float64)
-    x = body_pose.reshape(len(body_pose), -1)
+def _likeliest(prior: dict[str, np.ndarray]) -> NDArray[np.int64]:
+    """(N,) the component of the mixture that each pose of the bank most likely comes from."""
+    x = prior["bank.body_pose"].reshape(len(prior["bank.body_pose"]), -1)
     log_density = [
-        weight - 0.5 * np.square((x - mean) @ whitening.T).sum(1)
-        for weight, mean, whitening in zip(
-            prior.log_weights.numpy(),
-            means,
-            prior.whitening.numpy().astype(np.float64),
-            strict=True,
+        np.log(weight) + np.log(np.diagonal(W)).sum() - 0.5 * np.square((x - mean) @ W.T).sum(1)
+        for weight, mean, W in zip(
+            prior["weights"], prior["means"], prior["whitening"], strict=True
         )
     ]
     return np.argmax(np.stack(log_density, 1), axis=1)
+
+
+def _orthonormal(rotmat: Float[np.ndarray, "N 3 3"]) -> Float[np.ndarray, "N 3 3"]:
+    """Exact rotations from those that the file holds in half precision."""
+    x, y = rotmat[..., 0], rotmat[..., 1]
+    x = x / np.sqrt((x * x).sum(-1, keepdims=True))
+    y = y - (x * y).sum(-1, keepdims=True) * x
+    y = y / np.sqrt((y * y).sum(-1, keepdims=True))
+    return np.stack([x, y, np.cross(x, y)], -1)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a prior's file in double precision."""
+    if not path.is_file():
+        raise MissingFileError(f"no pose prior at {path}: {_MAKE_ANOTHER}")
+    try:
+        arrays = load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path} is damaged ({error}): {_MAKE_ANOTHER}") from error
+    if missing := sorted(_ARRAYS - set(arrays)):
+        raise InputError(f"{path} is no pose prior, it lacks {', '.join(missing)}: {_MAKE_ANOTHER}")
+    return {name: arrays[name].astype(np.float64) for name in _ARRAYS}
