@@ -71,7 +71,7 @@ def test_a_missing_array_is_named(tmp_path: Path, arrays: dict[str, Any], name: 
         ("subject", np.array([1, 2, 3]), "3 subject for 2 clips"),
         ("poses", np.array("walk"), "not a readable"),
         ("fps", np.array("fast"), "not a readable"),
-        ("names", np.array(["a", None], object), "not a readable"),
+        ("names", np.array(["a", None], object), "lacks the arrays names"),
     ],
 )
 def test_arrays_that_do_not_fit(

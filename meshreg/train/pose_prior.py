@@ -16,7 +16,7 @@ from torch import Tensor
 
 from meshreg.body.skeleton import SKELETONS
 from meshreg.body.smpl import Body, load_body
-from meshreg.data.motion import Motion, load_motion
+from meshreg.data.motion import Motion, load_motion, plausible_frames
 from meshreg.errors import InputError
 from meshreg.files import written_whole
 from meshreg.losses.priors import NUM_PRIOR_JOINTS
@@ -87,15 +87,9 @@ def main(config: Config) -> None:
 def usable_frames(motion: Motion, held_out: tuple[int, ...]) -> Bool[Tensor, " N"]:
     """Frames of allowed subjects without impossible joints, which are retargeting faults."""
     subject = torch.tensor(motion.subject)[motion.clip]
-    allowed = torch.ones(len(subject), dtype=torch.bool)
+    allowed = plausible_frames(motion)
     for number in held_out:
         allowed &= subject != number
-    smpl = SKELETONS["smpl24"]
-    limits = {"ankle": 1.2, "foot": 1.0, "wrist": 1.6, "knee": 2.8, "elbow": 2.7, "collar": 0.9}
-    angle = motion.poses.norm(dim=-1)
-    for joint, limit in limits.items():
-        pair = smpl.index(f"left_{joint}", f"right_{joint}")
-        allowed &= (angle[:, pair] < limit).all(-1)
     return allowed
 
 
