@@ -1,0 +1,38 @@
+"""A batch at another size: the picture, its maps, its camera and its joints change together."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from meshreg.data.sample import Batch, joint_pixels
+from meshreg.geometry.cameras import resize_intrinsics
+
+
+def resized(batch: Batch, size: int) -> Batch:
+    """The batch with square pictures of `size` pixels; what the box shows stays the same."""
+    before = batch.image.shape[-1]
+    if before == size:
+        return batch
+    image = torch.nn.functional.interpolate(
+        batch.image.float(), (size, size), mode="bilinear", antialias=True, align_corners=False
+    )
+    K = resize_intrinsics(batch.K, size / before, size / before)
+    return replace(
+        batch,
+        image=image.round().clamp(0, 255).to(torch.uint8),
+        K=K,
+        joints_px=joint_pixels(batch.joints_cam, K),
+        labels=nearest(batch.labels, size),
+        depth=nearest(batch.depth, size),
+        part=nearest(batch.part, size),
+        instance=nearest(batch.instance, size),
+    )
+
+
+def nearest(values: Shaped[Tensor, "B H W"], size: int) -> Shaped[Tensor, "B h w"]:
+    """A map at another size by the value nearest to each pixel centre: ids never mix."""
+    before = values.shape[-1]
+    places = torch.arange(size, device=values.device).add(0.5).mul(before / size).long()
+    return values[:, places][:, :, places]
