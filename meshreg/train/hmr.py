@@ -1,0 +1,118 @@
+"""Train a regressor on people whose bodies, joints or labels are known.
+
+Run: `meshreg train --config configs/hmr/small.yaml`
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor, nn
+
+from meshreg.body.smpl import Body, load_body
+from meshreg.data.sample import Batch
+from meshreg.errors import InputError
+from meshreg.files import check_writable
+from meshreg.metrics import pa_mpjpe, root_aligned_mpjpe
+from meshreg.models import builders
+from meshreg.models.files import save_model
+from meshreg.render.overlay import draw_overlay
+from meshreg.train.device import launch
+from meshreg.train.hmr_config import HmrConfig, ModelConfig
+from meshreg.train.hmr_data import judged_batches, make_batches
+from meshreg.train.hmr_terms import HmrTerms
+from meshreg.train.loop import Task, train
+from meshreg.train.same_run import check_same_run
+
+SHOWN = 6  # people per picture
+
+
+def main(config: HmrConfig) -> bool:
+    """Data, model, losses, loop, file; false if somebody stopped the run before its end.
+
+    Raises:
+        InputError: if anything is missing or contradicts itself, or the loss is no longer finite.
+    """
+    fabric = launch(config.run)
+    if fabric.global_rank == 0:
+        check_writable(config.out)
+        check_same_run(config.out, asdict(config))
+
+    # --- data -------------------------------------------------------------------------------------
+    body = load_body(config.model.body)
+    batches = make_batches(
+        config.data,
+        topology_hash=body.topology_hash,
+        seed=config.run.seed,
+        rank=fabric.global_rank,
+        world_size=fabric.world_size,
+    )
+    judged = judged_batches(config.data, body.topology_hash)
+
+    # --- model and losses -------------------------------------------------------------------------
+    torch.manual_seed(config.run.seed)
+    model = build_model(config.model, body)
+    terms = HmrTerms(config.losses, body).to(fabric.device)
+
+    # --- loop -------------------------------------------------------------------------------------
+    task = Task(
+        model=model,
+        batches=batches,
+        terms=terms,
+        evaluate=(lambda net: scores(net, judged, body)) if judged else None,
+        picture=(lambda net: overlays(net, judged[0], body)) if judged else None,
+    )
+    finished = train(fabric, task, optimiser=config.optimiser, run=config.run, out=config.out)
+    if finished and fabric.global_rank == 0:
+        save_model(config.out / "model.safetensors", model)
+    return finished
+
+
+def build_model(config: ModelConfig, body: Body) -> nn.Module:
+    """The network that the config names.
+
+    Raises:
+        InputError: if there is no such builder, or it does not take the options.
+    """
+    if config.builder not in builders.ARCHITECTURES:
+        raise InputError(
+            f"model.builder {config.builder!r} is not known: choose from "
+            f"{', '.join(builders.ARCHITECTURES)}."
+        )
+    weights = config.weights
+    where = Path(weights) if weights not in (None, "pretrained") else weights
+    try:
+        return getattr(builders, config.builder)(body=body, weights=where, **config.options)
+    except TypeError as error:
+        raise InputError(f"model.options do not suit {config.builder} ({error}).") from error
+
+
+@torch.no_grad()
+def scores(model: nn.Module, batches: list[Batch], body: Body) -> Mapping[str, float]:
+    """Mean errors of the 24 joints from the pelvis, millimetres: as they are, and aligned."""
+    errors: list[Tensor] = []
+    for batch in batches:
+        here = batch.to(next(model.parameters()).device)
+        pred = model(here.image, K_full=here.K_full, box=here.box)
+        joints = body(pred.betas, pred.pose_rotmat, pred.transl).joints[:, :24]
+        truth = here.joints_cam[:, :24]
+        pair = root_aligned_mpjpe(joints, truth), pa_mpjpe(joints, truth)
+        errors.append(1000 * torch.stack(pair, 1))
+    mpjpe_mm, pa_mpjpe_mm = torch.cat(errors).mean(0).tolist()
+    return {"mpjpe_mm": mpjpe_mm, "pa_mpjpe_mm": pa_mpjpe_mm}
+
+
+@torch.no_grad()
+def overlays(model: nn.Module, batch: Batch, body: Body) -> UInt8[Tensor, "3 H W"]:
+    """The first people of a batch side by side, and below them the predicted bodies on them."""
+    here = batch.to(next(model.parameters()).device)
+    pred = model(here.image, K_full=here.K_full, box=here.box)
+    vertices = body(pred.betas, pred.pose_rotmat, pred.transl).vertices.cpu()
+    columns = []
+    for person in range(min(SHOWN, len(batch))):
+        image = batch.image[person].permute(1, 2, 0).contiguous()
+        drawn = draw_overlay(image.numpy(), [vertices[person]], body.faces.cpu(), batch.K[person])
+        columns.append(torch.cat([image, torch.from_numpy(drawn)], 0))
+    return torch.cat(columns, 1).permute(2, 0, 1)

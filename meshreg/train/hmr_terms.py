@@ -1,0 +1,142 @@
+"""The loss of a regressor: what it predicts against what is known of each picture."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import roma
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from meshreg.body.smpl import Body
+from meshreg.clothing.prior import load_semantic_prior
+from meshreg.data.sample import Batch
+from meshreg.geometry.cameras import project
+from meshreg.losses import dsr, dsr_paper
+from meshreg.losses.dsr_paper_labels import paper_target
+from meshreg.losses.dsr_render import SemanticPrediction, SemanticRenderer
+from meshreg.losses.dsr_target import semantic_target, thinned
+from meshreg.losses.keypoints import joints_from_root, reprojection
+from meshreg.losses.parameters import pose_error, scale_prior, shape_error, vertex_error
+from meshreg.losses.priors import load_pose_prior, shape_prior
+from meshreg.losses.terms import Term, scheduled
+from meshreg.render.rasterizer import rasterizer
+from meshreg.train.hmr_config import RENDERED, DsrConfig, LossConfig
+
+
+class HmrTerms(nn.Module):
+    """Calls the network on a batch and names every term of its loss, with its present weight."""
+
+    def __init__(self, config: LossConfig, body: Body) -> None:
+        """Load what the terms that count need.
+
+        Raises:
+            InputError: if a prior is missing or belongs to another body.
+        """
+        super().__init__()
+        self.config, self.body, self.wanted = config, body, config.terms()
+        self.labels = None
+        if any(name in self.wanted for name in RENDERED):
+            self.labels = LabelLosses(config.dsr, body)
+        self.pose_prior = load_pose_prior()[0] if "pose_prior" in self.wanted else None
+
+    def forward(self, predict: Callable[..., Any], batch: Batch, step: int) -> Mapping[str, Term]:
+        pred = predict(batch.image, K_full=batch.K_full, box=batch.box)
+        posed = self.body(pred.betas, pred.pose_rotmat, pred.transl)
+        values: dict[str, Callable[[], Tensor]] = {
+            "keypoints2d": lambda: self._keypoints(posed.joints, batch),
+            "joints3d": lambda: self._joints(posed.joints, batch),
+            "pose": lambda: pose_error(pred.pose_rotmat, batch.pose_rotmat, _ones(batch, 24)),
+            "betas": lambda: shape_error(pred.betas, batch.betas, _ones(batch)),
+            "vertices": lambda: self._vertices(posed.vertices, posed.joints, batch),
+            "camera": lambda: scale_prior(pred.cam[:, 0]),
+            "pose_prior": lambda: self._unlikely_pose(pred.pose_rotmat),
+            "shape_prior": lambda: shape_prior(pred.betas).mean(),
+        }
+        if self.labels is not None:
+            values |= self.labels.values(posed.vertices, batch)
+        return {
+            name: Term(scheduled(term.weight, step, start=term.start, ramp=term.ramp), values[name])
+            for name, term in self.wanted.items()
+        }
+
+    def _keypoints(self, joints: Float[Tensor, "B 45 3"], batch: Batch) -> Float[Tensor, ""]:
+        half_side = batch.image.shape[-1] / 2
+        points = project(joints, batch.K)
+        weight = batch.joints_visible.to(points)
+        return reprojection(
+            points, batch.joints_px, weight, scale_px=half_side, norm=self.config.norm
+        )
+
+    def _joints(self, joints: Float[Tensor, "B 45 3"], batch: Batch) -> Float[Tensor, ""]:
+        weight = _ones(batch, joints.shape[1])
+        return joints_from_root(joints, batch.joints_cam, weight, norm=self.config.norm)
+
+    def _vertices(
+        self, vertices: Float[Tensor, "B V 3"], joints: Float[Tensor, "B 45 3"], batch: Batch
+    ) -> Float[Tensor, ""]:
+        """Measured from each pelvis: how far away people are is another matter."""
+        with torch.no_grad():
+            truth = self.body(batch.betas, batch.pose_rotmat, batch.transl)
+        return vertex_error(
+            vertices - joints[:, :1], truth.vertices - truth.joints[:, :1], _ones(batch)
+        )
+
+    def _unlikely_pose(self, pose_rotmat: Float[Tensor, "B 24 3 3"]) -> Float[Tensor, ""]:
+        assert self.pose_prior is not None
+        body_pose = roma.rotmat_to_rotvec(pose_rotmat[:, 1:])
+        return (self.pose_prior(body_pose) + self.pose_prior.beyond_limits(body_pose)).mean()
+
+
+class LabelLosses(nn.Module):
+    """Terms that draw the body: its outline and its labels against those of the picture."""
+
+    face_probs: Tensor
+
+    def __init__(self, config: DsrConfig, body: Body) -> None:
+        super().__init__()
+        self.config, self.body, self.rasterizer = config, body, rasterizer()
+        prior = load_semantic_prior(config.prior, body=body)
+        self.renderer = SemanticRenderer(
+            body=body,
+            prior=prior,
+            rasterizer=self.rasterizer,
+            bare=config.bare,
+            style=config.renderer,
+        )
+        face_probs = prior.probs[body.faces.to(prior.probs.device)].mean(1)
+        self.register_buffer("face_probs", face_probs, persistent=False)
+
+    def values(
+        self, vertices: Float[Tensor, "B V 3"], batch: Batch
+    ) -> dict[str, Callable[[], Tensor]]:
+        """The terms as functions; what they share is drawn once, by the first that is called."""
+        draw = self._paper if self.config.mode == "paper" else self._corrected
+        drawn = cache(lambda: draw(vertices, batch))
+        losses: Any = dsr_paper if self.config.mode == "paper" else dsr
+        return {
+            "silhouette": lambda: losses.silhouette(*drawn()),
+            "dsr_mc": lambda: losses.dsr_mc(*drawn()),
+            "dsr_c": lambda: losses.dsr_c(*drawn()),
+        }
+
+    def _corrected(self, vertices: Tensor, batch: Batch) -> tuple[SemanticPrediction, Any]:
+        labels, K = thinned(batch.labels, batch.K, self.config.step)
+        target = semantic_target(labels, bare=self.config.bare)
+        size = (labels.shape[1], labels.shape[2])
+        return self.renderer(vertices, K, size, target.visible), target
+
+    def _paper(self, vertices: Tensor, batch: Batch) -> tuple[SemanticPrediction, Any]:
+        target = paper_target(batch.labels)
+        size = (batch.labels.shape[1], batch.labels.shape[2])
+        textures = dsr_paper.face_textures(self.face_probs, target.visible)
+        drawn = dsr_paper.render_labels(
+            self.rasterizer, vertices, self.body.faces, batch.K, size, textures
+        )
+        return drawn, target
+
+
+def _ones(batch: Batch, *shape: int) -> Float[Tensor, "B ..."]:
+    """The weight of what is known of every sample."""
+    return batch.K.new_ones(len(batch), *shape)
