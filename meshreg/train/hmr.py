@@ -17,7 +17,9 @@ from meshreg.errors import InputError
 from meshreg.files import check_writable
 from meshreg.metrics import pa_mpjpe, root_aligned_mpjpe
 from meshreg.models import builders
-from meshreg.models.files import save_model
+from meshreg.models.architecture import ARCHITECTURES
+from meshreg.models.checkpoint import load_weights, save_model
+from meshreg.models.hmr import HMR
 from meshreg.render.overlay import draw_overlay
 from meshreg.train.device import launch
 from meshreg.train.hmr_config import HmrConfig, ModelConfig
@@ -70,23 +72,26 @@ def main(config: HmrConfig) -> bool:
     return finished
 
 
-def build_model(config: ModelConfig, body: Body) -> nn.Module:
-    """The network that the config names.
+def build_model(config: ModelConfig, body: Body) -> HMR:
+    """The network that the config names, with the weights it names.
 
     Raises:
         InputError: if there is no such builder, or it does not take the options.
     """
-    if config.builder not in builders.ARCHITECTURES:
+    if config.builder not in ARCHITECTURES:
         raise InputError(
             f"model.builder {config.builder!r} is not known: choose from "
-            f"{', '.join(builders.ARCHITECTURES)}."
+            f"{', '.join(ARCHITECTURES)}."
         )
     weights = config.weights
     where = Path(weights) if weights not in (None, "pretrained") else weights
     try:
-        return getattr(builders, config.builder)(body=body, weights=where, **config.options)
+        model = getattr(builders, config.builder)(body=body, weights=where, **config.options)
     except TypeError as error:
         raise InputError(f"model.options do not suit {config.builder} ({error}).") from error
+    if config.start_from is not None:
+        load_weights(model, config.start_from)
+    return model
 
 
 @torch.no_grad()

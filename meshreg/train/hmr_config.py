@@ -80,12 +80,14 @@ class ModelConfig:
         builder: Its name in `meshreg.models.builders`.
         options: Passed to the builder, such as {"conditioned": true}.
         weights: Of the backbone: "pretrained", a file, or none for random ones.
+        start_from: A model file of an earlier training, to go on from its weights.
         body: "builtin", "smpl_neutral", "smpl_male", "smpl_female", or the path of a body file.
     """
 
     builder: str = "hmr_small"
     options: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
+    start_from: Path | None = None
     body: str = "builtin"
 
 

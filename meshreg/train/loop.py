@@ -59,6 +59,8 @@ def train(
 ) -> bool:
     """Train, or go on training, what `out` holds; false if somebody asked to stop before the end.
 
+    At the end the model has its averaged weights, if an average was kept.
+
     Raises:
         InputError: if the loss is no longer finite, or a file cannot be read or written.
     """
@@ -67,8 +69,6 @@ def train(
     predict, clip = predictor(wrapped), optimiser.clip or math.inf
     trained = Trained(task.model, optimizer, optimiser.ema, out / "checkpoints", keep=run.keep)
     start = trained.resume()
-    if start >= run.steps:
-        return True
     numbers = range(start * optimiser.accumulate, run.steps * optimiser.accumulate)
     task.model.train()
     with (
@@ -93,8 +93,11 @@ def train(
             trained.after_step(step + 1, norm)
             _report(fabric, task, run, trained, log)
             if _should_stop(fabric, stop, step):
-                trained.save(fabric)
-                return step + 1 == run.steps
+                break
+    trained.save(fabric)
+    if trained.step < run.steps:
+        return False
+    trained.adopt_average()
     return True
 
 

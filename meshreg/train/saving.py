@@ -90,6 +90,11 @@ class Trained:
         finally:
             self.model.train()
 
+    def adopt_average(self) -> None:
+        """Give the model its averaged weights for good."""
+        if self.average:
+            self.model.load_state_dict(self.average.weights)
+
     def save(self, fabric: Fabric) -> None:
         """Write a checkpoint of this step, unless it is there; only the first process does."""
         if fabric.global_rank == 0 and self.saved != self.step:
