@@ -1,7 +1,7 @@
 """Synthetic people as a source for training: sample number n is drawn whenever it is asked for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from meshreg.data.sample import Batch
@@ -86,10 +86,11 @@ class RenderedPeople:
         self._people: SyntheticPeople | None = None
 
     def take(self, indices: Sequence[int]) -> Batch:
-        """Draw these samples."""
+        """Draw these samples; vertices, which betas and pose tell as well, are left out."""
         if self._people is None:
             self._people = self.recipe.people()
-        return self._people.render(list(indices)).to("cpu")
+        batch = self._people.render(list(indices)).to("cpu")
+        return replace(batch, vertices_cam=batch.vertices_cam[:, :0])
 
     def __getstate__(self) -> dict[str, object]:
         """Generators stay in their process."""
