@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from meshreg.body.smpl import Body
-from meshreg.clothing.prior import load_semantic_prior
+from meshreg.clothing.labels import NUM_LABELS
+from meshreg.clothing.prior import SemanticPrior, load_semantic_prior
 from meshreg.data.sample import Batch
 from meshreg.geometry.cameras import project
 from meshreg.losses import dsr, dsr_paper
@@ -38,7 +39,11 @@ class HmrTerms(nn.Module):
         self.config, self.body, self.wanted = config, body, config.terms()
         self.labels = None
         if any(name in self.wanted for name in RENDERED):
-            self.labels = LabelLosses(config.dsr, body)
+            by_labels = "dsr_mc" in self.wanted or "dsr_c" in self.wanted
+            prior = (
+                load_semantic_prior(config.dsr.prior, body=body) if by_labels else no_labels(body)
+            )
+            self.labels = LabelLosses(config.dsr, body, prior)
         self.pose_prior = load_pose_prior()[0] if "pose_prior" in self.wanted else None
 
     def forward(self, predict: Callable[..., Any], batch: Batch, step: int) -> Mapping[str, Term]:
@@ -94,10 +99,9 @@ class LabelLosses(nn.Module):
 
     face_probs: Tensor
 
-    def __init__(self, config: DsrConfig, body: Body) -> None:
+    def __init__(self, config: DsrConfig, body: Body, prior: SemanticPrior) -> None:
         super().__init__()
         self.config, self.body, self.rasterizer = config, body, rasterizer()
-        prior = load_semantic_prior(config.prior, body=body)
         self.renderer = SemanticRenderer(
             body=body,
             prior=prior,
@@ -135,6 +139,13 @@ class LabelLosses(nn.Module):
             self.rasterizer, vertices, self.body.faces, batch.K, size, textures
         )
         return drawn, target
+
+
+def no_labels(body: Body) -> SemanticPrior:
+    """A stand-in where only outlines are drawn, for which it does not matter who wears what."""
+    probs = body.v_template.new_zeros(len(body.v_template), NUM_LABELS)
+    probs[:, 0] = 1.0
+    return SemanticPrior(probs=probs, topology_hash=body.topology_hash, recipe="", licence="")
 
 
 def _ones(batch: Batch, *shape: int) -> Float[Tensor, "B ..."]:
