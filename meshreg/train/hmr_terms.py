@@ -109,7 +109,7 @@ class LabelLosses(nn.Module):
             bare=config.bare,
             style=config.renderer,
         )
-        face_probs = prior.probs[body.faces.to(prior.probs.device)].mean(1)
+        face_probs = prior.per_face(body.faces.to(prior.probs.device))
         self.register_buffer("face_probs", face_probs, persistent=False)
 
     def values(
