@@ -25,6 +25,7 @@ from meshreg.cli.options import (
     PosePriorOptions,
     SynthOptions,
 )
+from meshreg.cli.recipes import RECIPES, recipe_of, spell_out_settings
 from meshreg.errors import InputError
 
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -37,6 +38,7 @@ COMMANDS: dict[tuple[str, ...], tuple[type, str, str]] = {
     ("prior", "pose"): (PosePriorOptions, "meshreg.cli.models", "run_pose_prior"),
     ("prior", "learn"): (LearnPriorOptions, "meshreg.cli.prior", "run_learn_prior"),
     ("synth",): (SynthOptions, "meshreg.cli.synth", "run_synth"),
+    ("train",): (RECIPES["hmr"], "meshreg.cli.train", "run_train"),
     ("doctor",): (DoctorOptions, "meshreg.cli.doctor", "run_doctor"),
 }
 GROUPS = {
@@ -112,17 +114,19 @@ def _one_line(text: str) -> str:
 
 def _parse(argv: Sequence[str] | None) -> tuple[tuple[str, ...], Any]:
     """The words that choose the command, and its options as a dataclass."""
+    argv = spell_out_settings(sys.argv[1:] if argv is None else argv)
+    commands = COMMANDS | {("train",): (recipe_of(argv), *COMMANDS["train",][1:])}
     parser = _parser("meshreg", "From pictures of people to SMPL body meshes and 3D skeletons.")
     parser.add_argument("--version", action="version", version=f"meshreg {meshreg.__version__}")
     top = parser.add_subcommands(dest="command", required=True)
     groups: dict[str, Any] = {}
-    for words, (options, _, _) in COMMANDS.items():
+    for words, (options, _, _) in commands.items():
         place = top
         if len(words) == 2:
             place = groups.get(words[0]) or _add_group(top, words[0], groups)
         summary = (options.__doc__ or "").strip().splitlines()[0]
         place.add_subcommand(words[-1], _command_parser(words, options), help=summary)
-    given = _spell_out_lists(_spell_out_switches(sys.argv[1:] if argv is None else argv))
+    given = _spell_out_lists(_spell_out_switches(argv))
     try:
         namespace = parser.parse_args(given)
     except UnicodeDecodeError as error:
@@ -131,7 +135,7 @@ def _parse(argv: Sequence[str] | None) -> tuple[tuple[str, ...], Any]:
     chosen = namespace[words[0]]
     if words not in COMMANDS:
         words, chosen = (*words, chosen.command), chosen[chosen.command]
-    cls = COMMANDS[words][0]
+    cls = commands[words][0]
     chosen = _command_parser(words, cls).instantiate(chosen)
     return words, cls(**{field.name: chosen[field.name] for field in fields(cls)})
 

@@ -1,0 +1,24 @@
+"""`meshreg train`: follow a recipe from its settings to a model file."""
+
+from importlib import import_module
+from typing import Any
+
+from meshreg.cli.recipes import RECIPES
+
+INTERRUPTED = 130
+# Recipe -> module with its `main`
+MODULES = {"hmr": "meshreg.train.hmr"}
+assert MODULES.keys() == RECIPES.keys()
+
+
+def run_train(config: Any) -> int:
+    """Train; the exit code of an interruption if somebody asked the run to stop."""
+    import logging
+    import sys
+
+    logging.basicConfig(format="meshreg: %(message)s", level=logging.WARNING)
+    if import_module(MODULES[config.recipe]).main(config):
+        sys.stderr.write(f"meshreg: the model is {config.out / 'model.safetensors'}\n")
+        return 0
+    sys.stderr.write("meshreg: stopped and saved; give the same command again to go on.\n")
+    return INTERRUPTED
