@@ -32,12 +32,12 @@ def launch(run: RunSettings) -> Fabric:
     return fabric
 
 
-def seed_step(seed: int, step: int, rank: int) -> None:
-    """Let all chance within a step depend on nothing but these numbers.
+def seed_step(seed: int, number: int, rank: int) -> None:
+    """Let all chance from here on depend on nothing but these numbers.
 
     A run that is continued therefore draws what it would have drawn, without any saved state.
     """
-    mixed = hash((seed, step, rank)) % 2**63
+    mixed = hash((seed, number, rank)) % 2**63
     torch.manual_seed(mixed)
     random.seed(mixed)
 

@@ -1,7 +1,7 @@
 """The training loop: data -> model -> terms -> backward -> clip -> step, for any model.
 
-All chance within a step comes from (seed, step, process), and so does the batch: a run that was
-stopped, or killed, goes on from its last checkpoint as if nothing had happened.
+All chance within a step comes from (seed, number of the batch, process), and so does the batch: a
+run that was stopped, or killed, goes on from its last checkpoint as if nothing had happened.
 """
 
 import math
@@ -77,11 +77,12 @@ def train(
         asked_to_stop() as stop,
     ):
         for step in range(start, run.steps):
-            seed_step(run.seed, step, fabric.global_rank)
             set_lr(optimizer, lr_factor(step, run.steps, optimiser))
             fabric_optimizer.zero_grad()
             for part in range(optimiser.accumulate):
                 batch = fabric.to_device(next(batches))
+                # Only now, for whoever prepares batches may draw numbers as well.
+                seed_step(run.seed, step * optimiser.accumulate + part, fabric.global_rank)
                 is_last = part == optimiser.accumulate - 1
                 with fabric.no_backward_sync(wrapped, enabled=not is_last):
                     loss, values = _loss(task, predict, batch, step)

@@ -13,14 +13,15 @@ CONFIG = "config.json"
 
 
 def check_same_run(out: Path, config: Mapping[str, Any]) -> None:
-    """Note the run's config in its folder, or compare it with the one noted there.
+    """Note the run's config in its folder; if it has checkpoints already, compare first.
 
     Raises:
         InputError: naming what differs, if the folder holds another run.
     """
     path = out / CONFIG
     text = json.dumps(config, indent=1, default=str)
-    if path.is_file() and (different := _differences(_noted(path), json.loads(text))):
+    started = (out / "checkpoints" / "latest").is_file()
+    if started and path.is_file() and (different := _differences(_noted(path), json.loads(text))):
         raise InputError(
             f"{out} holds a run with {', '.join(different[:3])}: choose another --out, or the "
             "same settings to go on."

@@ -52,7 +52,8 @@ class Trained:
             restore_state(self.optimizer, found.tensors["optimiser"], found.facts["groups"])
             if self.average:
                 self.average.load(found.tensors["ema"], found.facts["updates"])
-            self.means = Means(found.facts["means"])
+            sums = found.facts["means"].items()
+            self.means = Means({name: (total, count) for name, (total, count) in sums})
         except (RuntimeError, ValueError, LookupError, TypeError) as error:
             first = str(error).splitlines()[0]
             raise InputError(
