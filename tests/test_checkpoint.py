@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from toy_task import toy_model
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from toy_task import toy_model
 
 from meshreg.errors import InputError
 from meshreg.train import checkpoint as module
@@ -130,7 +130,7 @@ def test_the_average_is_that_of_torch() -> None:
     for step in range(5):
         with torch.no_grad():
             for parameter in model.parameters():
-                parameter += 0.1 * (step + 1)
+                parameter.add_(0.1 * (step + 1))
             model[1].running_mean += 1
         ours.update(model)
         theirs.update_parameters(model)

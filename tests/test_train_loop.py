@@ -91,7 +91,7 @@ def test_steps_are_those_of_a_loop_written_out(tmp_path: Path) -> None:
         gradients = [p.grad for p in theirs.parameters()]
         length = torch.cat([g.flatten() for g in gradients]).norm()
         for gradient in gradients:
-            gradient *= min(1.0, 0.05 / float(length))
+            gradient.mul_(min(1.0, 0.05 / float(length)))
         adam.step()
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)

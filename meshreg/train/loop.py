@@ -95,7 +95,7 @@ def train(
             _report(fabric, task, run, trained, log)
             if _should_stop(fabric, stop, step):
                 break
-    trained.save(fabric)
+    _save(fabric, trained)
     if trained.step < run.steps:
         return False
     trained.adopt_average()
@@ -150,7 +150,14 @@ def _report(fabric: Fabric, task: Task, run: RunSettings, trained: Trained, log:
         with trained.averaged():
             log.picture(done, task.picture(task.model))
     if done % run.save_every == 0 or is_end:
-        trained.save(fabric)
+        _save(fabric, trained)
+
+
+def _save(fabric: Fabric, trained: Trained) -> None:
+    """The first process writes, the others wait for it."""
+    if fabric.global_rank == 0:
+        trained.save()
+    fabric.barrier()
 
 
 def _is_due(done: int, every: int, is_end: bool) -> bool:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from meshreg.errors import InputError
@@ -96,20 +95,20 @@ class Trained:
         if self.average:
             self.model.load_state_dict(self.average.weights)
 
-    def save(self, fabric: Fabric) -> None:
-        """Write a checkpoint of this step, unless it is there; only the first process does."""
-        if fabric.global_rank == 0 and self.saved != self.step:
-            optimiser, groups = split_state(self.optimizer)
-            tensors: dict[str, Mapping[str, Tensor]] = {
-                "model": self.model.state_dict(),
-                "optimiser": optimiser,
-            }
-            facts: dict[str, Any] = {"groups": groups, "means": self.means.sums}
-            if self.average:
-                tensors["ema"] = self.average.weights
-                facts["updates"] = self.average.updates
-            self.checkpoints.save(
-                Checkpoint(step=self.step, tensors=tensors, facts=facts, score=self.score)
-            )
+    def save(self) -> None:
+        """Write a checkpoint of this step, unless it is there."""
+        if self.saved == self.step:
+            return
+        optimiser, groups = split_state(self.optimizer)
+        tensors: dict[str, Mapping[str, Tensor]] = {
+            "model": self.model.state_dict(),
+            "optimiser": optimiser,
+        }
+        facts: dict[str, Any] = {"groups": groups, "means": self.means.sums}
+        if self.average:
+            tensors["ema"] = self.average.weights
+            facts["updates"] = self.average.updates
+        self.checkpoints.save(
+            Checkpoint(step=self.step, tensors=tensors, facts=facts, score=self.score)
+        )
         self.saved = self.step
-        fabric.barrier()

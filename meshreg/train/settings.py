@@ -116,7 +116,9 @@ _RUN_LIMITS = {
 }
 
 
-def _check(settings: Any, group: str, limits: Mapping[str, tuple[int | float, int | float]]) -> None:
+def _check(
+    settings: Any, group: str, limits: Mapping[str, tuple[int | float, int | float]]
+) -> None:
     known = {field.name for field in fields(settings)}
     for name, (low, high) in limits.items():
         assert name in known, name

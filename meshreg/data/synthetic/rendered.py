@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from meshreg.data.sample import Batch
+from meshreg.data.shard_workers import People
 from meshreg.data.synthetic.endless import SyntheticPeople
 from meshreg.data.synthetic.scene import Planner, Poses
 from meshreg.data.synthetic.settings import SceneSettings
@@ -22,7 +23,7 @@ class PeopleRecipe:
     device: str = "cpu"
     supersampling: int = 2  # 1 is fastest and leaves jagged edges
 
-    def people(self) -> SyntheticPeople:
+    def people(self) -> People:
         """Planner and generator; takes seconds.
 
         Raises:
@@ -83,7 +84,7 @@ class RenderedPeople:
                 "out."
             )
         self.recipe, self.count = recipe, count
-        self._people: SyntheticPeople | None = None
+        self._people: People | None = None
 
     def take(self, indices: Sequence[int]) -> Batch:
         """Draw these samples; vertices, which betas and pose tell as well, are left out."""

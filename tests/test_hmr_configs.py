@@ -1,0 +1,195 @@
+"""The configs of the regressors: each can be read, and each takes a step."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from plain_people import BareBodies, plain_body, plain_planner
+
+from meshreg.cli import _parse, main
+from meshreg.cli.recipes import recipe_of, spell_out_settings
+from meshreg.data.synthetic.endless import SyntheticPeople
+from meshreg.data.synthetic.rendered import PeopleRecipe
+from meshreg.errors import InputError
+from meshreg.train.hmr_config import (
+    DsrConfig,
+    HmrConfig,
+    LossConfig,
+    SourceConfig,
+    TermConfig,
+)
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs" / "hmr").glob("*.yaml"))
+NAMES = [path.stem for path in CONFIGS]
+
+
+def read(path: Path, *words: str) -> HmrConfig:
+    options = _parse(["train", "--config", str(path), *words])[1]
+    assert isinstance(options, HmrConfig)
+    return options
+
+
+def test_there_are_configs() -> None:
+    wanted = {"small", "dsr", "keypoints_only", "silhouette", "dsr_paper", "overfit"}
+    assert wanted <= set(NAMES)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+def test_a_config_begins_with_its_command(path: Path) -> None:
+    first = path.read_text("utf-8").splitlines()[0]
+    assert first == f"# meshreg train --config configs/hmr/{path.name}"
+    config = read(path)
+    assert config.out.name == f"hmr_{path.stem}"
+    assert config.losses.terms()
+
+
+def test_words_after_the_config_override_it() -> None:
+    config = read(CONFIGS[0], "losses.dsr_c.weight=0.25", "run.steps=7", "--out=here")
+    assert config.losses.dsr_c.weight == 0.25 and config.run.steps == 7
+    assert config.out == Path("here")
+    assert config.losses.keypoints2d.weight > 0  # the rest stays
+    assert spell_out_settings(["train", "a.b=1", "--c=2", "x.yaml"]) == [
+        *("train", "--a.b=1", "--c=2", "x.yaml")
+    ]
+    assert spell_out_settings(["fit", "a=b.jpg"]) == ["fit", "a=b.jpg"]
+
+
+def test_2d_supervision_leaves_out_what_knows_the_body() -> None:
+    flat = LossConfig(supervision="2d", pose_prior=TermConfig(0.1), vertices=TermConfig(1.0))
+    assert set(flat.terms()) == {"keypoints2d", "camera", "pose_prior"}
+    assert {"joints3d", "pose", "betas"} <= set(LossConfig().terms())
+
+
+BAD = {
+    "losses.keypoint2d.weight=3": "losses.keypoint2d.weight",
+    "run.stepps=3": "run.stepps",
+    "run.steps=0": "run.steps must be 1 to",
+    "run.steps=many": "run.steps",
+    "losses.pose.weight=-1": "weight of a loss term must be 0 or more, not -1",
+    "losses.dsr.mode=paper": "goes with renderer",
+    "losses.dsr.step=0": "losses.dsr.step must be at least 1",
+    "data.augment.mirror=2": "augment.mirror must be 0 to 1",
+    "run.precision=fp16": "run.precision",
+}
+
+
+@pytest.mark.parametrize("word", BAD)
+def test_bad_settings_are_named_in_one_sentence(
+    word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--config", str(CONFIGS[NAMES.index("small")]), word]) == 2
+    told = capsys.readouterr().err
+    assert BAD[word] in told and told.count("\n") == 1
+
+
+def test_bad_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "config.yaml"
+    for text, words in {
+        "data: {sizee: 3}": "data.sizee",
+        "recipe: lifters": "recipe 'lifters' is not known: choose from hmr",
+        "data: {sources: {a: {kind: shards}}}": "needs a path",
+        "data: {sources: {a: {count: 0}}}": "count of a data source",
+    }.items():
+        file.write_text(text)
+        assert main(["train", "--config", str(file)]) == 2
+        told = capsys.readouterr().err
+        assert words in told and told.count("\n") == 1, told
+    assert recipe_of(["train", f"--config={CONFIGS[0]}"]) is HmrConfig
+    with pytest.raises(InputError, match="only such a one takes it"):
+        SourceConfig(path=tmp_path)
+    with pytest.raises(InputError, match="mode"):
+        DsrConfig(mode="paper")
+
+
+# --- with the real networks and losses ------------------------------------------------------------
+def plain(self: PeopleRecipe) -> SyntheticPeople:
+    """Bare bodies instead of dressed ones, for speed."""
+    planner = plain_planner(self.seed, size=self.size)
+    return SyntheticPeople(planner, BareBodies(plain_body()), batch_size=1)
+
+
+def tiny(config: HmrConfig, out: Path, prior: Path) -> HmrConfig:
+    """Two people of 64 pixels, two steps, every term at once."""
+    source = SourceConfig(kind="synthetic", count=2)
+    data = replace(
+        config.data, size=64, batch_size=2, sources={"a": source}, judge=source, judge_count=2
+    )
+    terms = {name: replace(term, start=0, ramp=0) for name, term in config.losses.terms().items()}
+    losses = replace(config.losses, **terms, dsr=replace(config.losses.dsr, prior=prior))
+    run = replace(
+        config.run, steps=2, workers=0, device="cpu", evaluate_every=2, picture_every=2, log_every=1
+    )
+    model = replace(config.model, builder="hmr_small", weights=None)
+    return replace(config, out=out, data=data, losses=losses, run=run, model=model)
+
+
+@pytest.fixture(scope="module")
+def prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from meshreg.clothing.counting import labels_from_joints
+    from meshreg.clothing.prior import SemanticPrior, save_semantic_prior
+
+    path = tmp_path_factory.mktemp("prior") / "prior.safetensors"
+    body = plain_body()
+    probs = labels_from_joints(body.weights)
+    save_semantic_prior(path, SemanticPrior(probs=probs, topology_hash=body.topology_hash))
+    return path
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+def test_every_config_takes_a_step(
+    path: Path, tmp_path: Path, prior: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("meshreg.models.hmr")
+    from meshreg.models.checkpoint import load_model
+
+    from meshreg.train.hmr import main as train_hmr
+
+    monkeypatch.setattr(PeopleRecipe, "people", plain)
+    config = tiny(read(path), tmp_path / "out", prior)
+    assert train_hmr(config)
+    header, *rows = (config.out / "metrics.csv").read_text().splitlines()
+    wanted = {*config.losses.terms(), "loss", "gradient_norm", "eval_mpjpe_mm"}
+    assert wanted <= set(header.split(",")), header
+    assert len(rows) == 3
+    model = load_model(config.out / "model.safetensors")
+    assert torch.isfinite(model(torch.zeros(1, 3, 64, 64), **camera()).betas).all()
+    assert list((config.out / "pictures").iterdir())
+
+
+def camera() -> dict[str, Any]:
+    K = torch.tensor([[[500.0, 0, 300], [0, 500, 300], [0, 0, 1]]])
+    return {"K_full": K, "box": torch.tensor([[300.0, 300, 200]])}
+
+
+def test_a_run_goes_on_only_with_its_own_config(
+    tmp_path: Path, prior: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("meshreg.models.hmr")
+    from meshreg.train.hmr import main as train_hmr
+
+    monkeypatch.setattr(PeopleRecipe, "people", plain)
+    config = tiny(read(CONFIGS[NAMES.index("overfit")]), tmp_path / "out", prior)
+    assert train_hmr(config)
+    assert train_hmr(replace(config, run=replace(config.run, workers=0, keep=5)))
+    other = replace(config, optimiser=replace(config.optimiser, lr=0.5))
+    with pytest.raises(InputError, match=r"a run with optimiser.lr 0.001 instead of 0.5"):
+        train_hmr(other)
+    assert asdict(config)["optimiser"]["lr"] == 0.001
+
+
+@pytest.mark.slow
+def test_a_few_people_are_learned_by_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("meshreg.models.hmr")
+    from meshreg.train.hmr import main as train_hmr
+
+    monkeypatch.setattr(PeopleRecipe, "people", plain)
+    few = SourceConfig(count=8)
+    config = read(CONFIGS[NAMES.index("overfit")], "run.steps=150", "data.size=64")
+    data = replace(config.data, batch_size=8, sources={"a": few}, judge=few, judge_count=8)
+    assert train_hmr(replace(config, out=tmp_path, data=data))
+    rows = (tmp_path / "metrics.csv").read_text().splitlines()
+    place = rows[0].split(",").index("eval_mpjpe_mm")
+    scores = [float(row.split(",")[place]) for row in rows[1:] if row.split(",")[place]]
+    assert scores[-1] < 40 and scores[-1] < 0.6 * scores[0], scores
