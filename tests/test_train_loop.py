@@ -132,6 +132,14 @@ def test_ctrl_c_saves_and_leaves(tmp_path: Path, number: int) -> None:
     assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
 
 
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    run_toy(tmp_path, run=replace(RUN, steps=10))
+    with pytest.raises(
+        InputError, match="of step 10 in .* does not fit this model .*size mismatch"
+    ):
+        run_toy(tmp_path, toy_task(model=nn.Sequential(nn.Linear(2, 3))))
+
+
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     def twice() -> None:
         os.kill(os.getpid(), signal.SIGINT)

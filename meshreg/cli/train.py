@@ -17,6 +17,7 @@ def run_train(config: Any) -> int:
     import sys
 
     logging.basicConfig(format="meshreg: %(message)s", level=logging.WARNING)
+    logging.getLogger("meshreg").setLevel(logging.INFO)
     if import_module(MODULES[config.recipe]).main(config):
         sys.stderr.write(f"meshreg: the model is {config.out / 'model.safetensors'}\n")
         return 0

@@ -44,13 +44,14 @@ def main(config: HmrConfig) -> bool:
 
     # --- data -------------------------------------------------------------------------------------
     body = load_body(config.model.body)
-    batches = make_batches(
-        config.data,
-        topology_hash=body.topology_hash,
-        seed=config.run.seed,
-        rank=fabric.global_rank,
-        world_size=fabric.world_size,
-    )
+    with fabric.rank_zero_first():  # one process decodes what all of them read
+        batches = make_batches(
+            config.data,
+            topology_hash=body.topology_hash,
+            seed=config.run.seed,
+            rank=fabric.global_rank,
+            world_size=fabric.world_size,
+        )
     judged = judged_batches(config.data, body.topology_hash)
 
     # --- model and losses -------------------------------------------------------------------------

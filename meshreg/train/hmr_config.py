@@ -23,6 +23,7 @@ class SourceConfig:
         poses: Of synthetic people: "prior" for the shipped poses, or a motion file.
         backgrounds: Of synthetic people: folder of photographs; default drawn ones.
         supersampling: Of synthetic people: 1 is fastest, 2 has smooth edges.
+        device: Where synthetic people are drawn; with "cuda" let run.workers be 0.
     """
 
     kind: Literal["synthetic", "shards"] = "synthetic"
@@ -34,6 +35,7 @@ class SourceConfig:
     poses: str = "prior"
     backgrounds: Path | None = None
     supersampling: int = 1
+    device: Literal["cpu", "cuda"] = "cpu"
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself.

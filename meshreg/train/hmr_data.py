@@ -1,5 +1,7 @@
 """The data of a regressor's training, from its config to batches by number."""
 
+import logging
+
 from meshreg.data.augment import Augmented
 from meshreg.data.cached import CachedPeople, CacheIndex, read_index, write_cache
 from meshreg.data.mixture import Mixture, Source
@@ -11,6 +13,7 @@ from meshreg.data.synthetic.rendered import PeopleRecipe, RenderedPeople
 from meshreg.errors import InputError
 from meshreg.train.hmr_config import DataConfig, SourceConfig
 
+_LOG = logging.getLogger(__name__)
 KEPT_MAPS = ("labels",)  # what the losses look at
 
 
@@ -46,6 +49,7 @@ def make_source(config: SourceConfig, size: int, topology_hash: str) -> Source:
             poses=config.poses,
             backgrounds=config.backgrounds,
             supersampling=config.supersampling,
+            device=config.device,
         )
         people = RenderedPeople(recipe, count=config.count)
         return people if config.count is None else Remembered(people)
@@ -66,6 +70,7 @@ def _cache_of(shards: ShardSamples, size: int) -> CachedPeople:
         made_of=shards.manifest.settings_hash,
     )
     if not folder.is_dir():
+        _LOG.info("decoding %d people into %s, once for all runs", shards.count, folder)
         write_cache(folder, shards, index)
     elif read_index(folder) != index:
         raise InputError(f"{folder} is of other shards: delete it to make it anew.")

@@ -140,7 +140,8 @@ def _report(fabric: Fabric, task: Task, run: RunSettings, trained: Trained, log:
         log.step_done(done)
         if done % run.log_every == 0 or is_end:
             log.write(done, trained.row())
-    if task.evaluate and _is_due(done, run.evaluate_every, is_end):
+    is_judged = task.evaluate is not None and _is_due(done, run.evaluate_every, is_end)
+    if task.evaluate and is_judged:
         with trained.averaged():
             scores = task.evaluate(task.model)
         trained.judged(scores)
@@ -149,7 +150,7 @@ def _report(fabric: Fabric, task: Task, run: RunSettings, trained: Trained, log:
     if task.picture and is_first and _is_due(done, run.picture_every, is_end=False):
         with trained.averaged():
             log.picture(done, task.picture(task.model))
-    if done % run.save_every == 0 or is_end:
+    if done % run.save_every == 0 or is_judged or is_end:
         _save(fabric, trained)
 
 

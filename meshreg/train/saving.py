@@ -54,12 +54,13 @@ class Trained:
             sums = found.facts["means"].items()
             self.means = Means({name: (total, count) for name, (total, count) in sums})
         except (RuntimeError, ValueError, LookupError, TypeError) as error:
-            first = str(error).splitlines()[0]
+            why = " ".join(str(error).split())[:200]
             raise InputError(
                 f"the checkpoint of step {found.step} in {self.checkpoints.folder} does not fit "
-                f"this model ({first}): choose another --out."
+                f"this model ({why}): choose another --out."
             ) from error
         self.step = self.saved = found.step
+        _LOG.info("going on from step %d", found.step)
         return found.step
 
     def after_step(self, step: int, gradient_norm: Tensor) -> None:
