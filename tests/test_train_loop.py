@@ -18,6 +18,7 @@ from toy_task import OPTIMISER, RUN, PointBatches, Points, run_toy, squared, toy
 
 from meshreg.errors import InputError
 from meshreg.losses.terms import Term
+from meshreg.train.checkpoint import read_checkpoint
 from meshreg.train.schedule import lr_factor
 from meshreg.train.settings import OptimiserSettings
 
@@ -279,3 +280,39 @@ def test_settings_that_cannot_be_meant(name: str, value: float) -> None:
         replace(OPTIMISER, **{name: value})
     with pytest.raises(InputError, match="run.steps must be"):
         replace(RUN, steps=0)
+
+
+@pytest.mark.slow
+def test_two_processes_do_what_one_does_with_larger_batches(tmp_path: Path) -> None:
+    script = tmp_path / "two.py"
+    script.write_text(
+        "import sys, torch\nfrom dataclasses import replace\nfrom pathlib import Path\n"
+        "from torch import nn\nfrom toy_task import *\nfrom meshreg.train.device import launch\n"
+        "class Share:\n"
+        "    def __init__(self, rank, size):\n        self.rank, self.size = rank, 16 // size\n"
+        "    def at(self, number):\n"
+        "        whole, first = PointBatches(16).at(number), self.rank * self.size\n"
+        "        rows = slice(first, first + self.size)\n"
+        "        return Points(whole.x[rows], whole.y[rows], whole.index[rows])\n"
+        "def fit(predict, batch, step):\n    return {'fit': squared(predict, batch, step)['fit']}\n"
+        "if __name__ == '__main__':\n"
+        "    run = replace(RUN, devices=int(sys.argv[2]), steps=20)\n"
+        "    fabric = launch(run)\n    torch.manual_seed(0)\n"
+        "    model = nn.Sequential(nn.Linear(2, 32), nn.Tanh(), nn.Linear(32, 1))\n"
+        "    batches = Share(fabric.global_rank, fabric.world_size)\n"
+        "    task = Task(model=model, batches=batches, terms=fit)\n"
+        "    optimiser = replace(OPTIMISER, accumulate=2)\n"
+        "    train(fabric, task, optimiser=optimiser, run=run, out=Path(sys.argv[1]))\n"
+    )
+    paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+    for count in ("1", "2"):
+        subprocess.run(
+            [sys.executable, str(script), str(tmp_path / count), count],
+            env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
+    one, two = (read_checkpoint(tmp_path / n / "checkpoints/step_00000020") for n in ("1", "2"))
+    for name, value in one.tensors["ema"].items():
+        torch.testing.assert_close(value, two.tensors["ema"][name])

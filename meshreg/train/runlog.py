@@ -28,8 +28,8 @@ class MetricRows:
             with path.open(newline="", encoding="utf-8") as file:
                 reader = csv.DictReader(file)
                 self.columns = list(reader.fieldnames or self.columns)
-                rows = [row for row in reader if (row.get("step") or "").isdigit()]
-            self.rows = [row for row in rows if int(row["step"]) <= start]
+                whole = [row for row in reader if None not in row.values()]  # a kill cuts rows off
+            self.rows = [row for row in whole if int(row["step"]) <= start]
         self._rewrite()
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
