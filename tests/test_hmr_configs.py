@@ -1,7 +1,10 @@
 """The configs of the regressors: each can be read, and each takes a step."""
 
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from plain_people import BareBodies, plain_body, plain_planner
 
 from meshreg.cli import _parse, main
 from meshreg.cli.recipes import recipe_of, spell_out_settings
+from meshreg.cli.train import MODULES
 from meshreg.data.synthetic.endless import SyntheticPeople
 from meshreg.data.synthetic.rendered import PeopleRecipe
 from meshreg.errors import InputError
@@ -21,7 +25,8 @@ from meshreg.train.hmr_config import (
     TermConfig,
 )
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs" / "hmr").glob("*.yaml"))
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted((ROOT / "configs" / "hmr").glob("*.yaml"))
 NAMES = [path.stem for path in CONFIGS]
 
 
@@ -101,6 +106,34 @@ def test_bad_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         SourceConfig(path=tmp_path)
     with pytest.raises(InputError, match="mode"):
         DsrConfig(mode="paper")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom meshreg.cli import main\n"
+        "try:\n    main(['train', '--help'])\nexcept SystemExit:\n    pass\n"
+        "assert not {'torch', 'numpy', 'lightning', 'rich'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"losses.dsr_c.weight" in done.stdout
+
+
+@pytest.mark.parametrize(("is_finished", "code"), [(True, 0), (False, 130)])
+def test_an_interrupted_training_says_how_to_go_on(
+    is_finished: bool,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    module = ModuleType("recipe")
+    module.main = lambda config: is_finished  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "recipe", module)
+    monkeypatch.setitem(MODULES, "hmr", "recipe")
+    assert main(["train", "out=runs/x"]) == code
+    told = capsys.readouterr().err
+    assert ("runs/x/model.safetensors" in told) == is_finished
+    assert ("same command again" in told) != is_finished
 
 
 # --- with the real networks and losses ------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Mixed sources: proportions, orders, ranks and workers, the same for the same number."""
 
 import itertools
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from meshreg.data.remembered import Remembered
 from meshreg.data.resized import resized
 from meshreg.data.sample import Batch
 from meshreg.data.sized import First, Sized
-from meshreg.errors import InputError
+from meshreg.errors import InputError, MissingFileError
 
 
 @cache
@@ -95,6 +96,26 @@ def test_the_feed_keeps_the_order_with_workers() -> None:
     early = feed(mixture(), range(1000), workers=2)
     assert len(list(itertools.islice(early, 3))) == 3
     early.close()
+
+
+class Trouble:
+    def __init__(self, exits: bool) -> None:
+        self.exits = exits
+
+    def at(self, number: int) -> int:
+        if number == 3 and self.exits:
+            os._exit(9)
+        if number == 3:
+            raise MissingFileError("shard 7 is gone: look for it.")
+        return number
+
+
+@pytest.mark.slow
+def test_workers_refuse_and_die_in_one_sentence() -> None:
+    with pytest.raises(InputError, match="^shard 7 is gone: look for it.$"):
+        list(feed(Trouble(False), range(9), workers=1))
+    with pytest.raises(InputError, match="^a worker process died, .* use fewer run.workers.$"):
+        list(feed(Trouble(True), range(9), workers=1))
 
 
 def test_what_cannot_be_mixed() -> None:

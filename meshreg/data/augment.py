@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from meshreg.data.augment_settings import AugmentSettings
+from meshreg.data.chance import chance
 from meshreg.data.mirror import mirrored
 from meshreg.data.sample import HIDDEN_LABEL, NO_PART, OCCLUDER, Batch, joint_pixels
 
@@ -36,30 +37,30 @@ class Augmented:
 
     def at(self, number: int) -> Batch:
         """Batch number n with its changes."""
-        chance = torch.Generator().manual_seed(hash((self.seed, self.rank, number)) % 2**63)
-        return augmented(self.batches.at(number), self.settings, chance)
+        batch = self.batches.at(number)
+        return augmented(batch, self.settings, chance(self.seed, self.rank, number))
 
 
-def augmented(batch: Batch, settings: AugmentSettings, chance: torch.Generator) -> Batch:
+def augmented(batch: Batch, settings: AugmentSettings, rng: torch.Generator) -> Batch:
     """All changes in turn."""
     number = len(batch)
-    mirror = _uniform(chance, number) < settings.mirror
-    zoom = 1 + settings.zoom * _either_way(chance, number)
-    shift = settings.shift * _either_way(chance, number, 2)
+    mirror = _uniform(rng, number) < settings.mirror
+    zoom = 1 + settings.zoom * _either_way(rng, number)
+    shift = settings.shift * _either_way(rng, number, 2)
     batch = moved(mirrored(batch, mirror), zoom.to(batch.K.device), shift.to(batch.K.device))
-    batch = replace(batch, image=recoloured(batch.image, settings, chance))
+    batch = replace(batch, image=recoloured(batch.image, settings, rng))
     if settings.erase > 0:
-        batch = hidden(batch, _rectangles(batch, settings, chance))
+        batch = hidden(batch, _rectangles(batch, settings, rng))
     return batch
 
 
-def _uniform(chance: torch.Generator, *shape: int) -> Tensor:
-    return torch.rand(shape, generator=chance)
+def _uniform(rng: torch.Generator, *shape: int) -> Tensor:
+    return torch.rand(shape, generator=rng)
 
 
-def _either_way(chance: torch.Generator, *shape: int) -> Tensor:
+def _either_way(rng: torch.Generator, *shape: int) -> Tensor:
     """Between -1 and 1."""
-    return 2 * _uniform(chance, *shape) - 1
+    return 2 * _uniform(rng, *shape) - 1
 
 
 # --- the box --------------------------------------------------------------------------------------
@@ -120,13 +121,13 @@ def _picked(values: Tensor, u: Tensor, v: Tensor, outside: int) -> Tensor:
 
 # --- colours --------------------------------------------------------------------------------------
 def recoloured(
-    image: UInt8[Tensor, "B 3 H W"], settings: AugmentSettings, chance: torch.Generator
+    image: UInt8[Tensor, "B 3 H W"], settings: AugmentSettings, rng: torch.Generator
 ) -> UInt8[Tensor, "B 3 H W"]:
     """Other brightness, contrast, saturation, tint, and some noise."""
     number, device = len(image), image.device
 
     def factors(most: float, channels: int = 1) -> Float[Tensor, "B C 1 1"]:
-        return (1 + most * _either_way(chance, number, channels, 1, 1)).to(device)
+        return (1 + most * _either_way(rng, number, channels, 1, 1)).to(device)
 
     x = image.float() * factors(settings.brightness) * factors(settings.tint, 3)
     weights = x.new_tensor(GREY)[:, None, None]
@@ -134,9 +135,9 @@ def recoloured(
     middle = grey.mean((2, 3), keepdim=True)
     x = grey + factors(settings.saturation) * (x - grey)
     x = middle + factors(settings.contrast) * (x - middle)
-    spread = settings.noise * _uniform(chance, number, 1, 1, 1)
+    spread = settings.noise * _uniform(rng, number, 1, 1, 1)
     if settings.noise > 0:
-        x = x + (spread * torch.randn(image.shape, generator=chance)).to(device)
+        x = x + (spread * torch.randn(image.shape, generator=rng)).to(device)
     return x.round().clamp(0, 255).to(torch.uint8)
 
 
@@ -159,13 +160,13 @@ def hidden(batch: Batch, covered: Bool[Tensor, "B H W"]) -> Batch:
 
 
 def _rectangles(
-    batch: Batch, settings: AugmentSettings, chance: torch.Generator
+    batch: Batch, settings: AugmentSettings, rng: torch.Generator
 ) -> Bool[Tensor, "B H W"]:
     """A rectangle anywhere in some of the pictures, nothing in the others."""
     number, size = len(batch), batch.image.shape[-1]
-    there = _uniform(chance, number) < settings.erase
-    sides = settings.erase_size * (0.25 + 0.75 * _uniform(chance, number, 2)) * size
-    first = _uniform(chance, number, 2) * size - sides / 2
+    there = _uniform(rng, number) < settings.erase
+    sides = settings.erase_size * (0.25 + 0.75 * _uniform(rng, number, 2)) * size
+    first = _uniform(rng, number, 2) * size - sides / 2
     steps = torch.arange(size)
     within = (steps >= first[:, :, None]) & (steps < (first + sides)[:, :, None])  # (B, 2, size)
     covered = within[:, 1, :, None] & within[:, 0, None] & there[:, None, None]

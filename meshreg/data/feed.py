@@ -2,9 +2,12 @@
 
 import multiprocessing
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
+
+from meshreg.errors import InputError
 
 
 class _Numbered(Dataset[Any]):
@@ -14,7 +17,17 @@ class _Numbered(Dataset[Any]):
         self.batches = batches
 
     def __getitem__(self, number: int) -> Any:
-        return self.batches.at(number)
+        try:
+            return self.batches.at(number)
+        except InputError as error:
+            return _Refusal(str(error))  # raised here it would arrive as a page of text
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """The sentence of a worker that could not go on."""
+
+    sentence: str
 
 
 def feed(
@@ -24,6 +37,9 @@ def feed(
 
     Each worker process gets a copy of `batches`, which must survive pickling, and keeps `ahead`
     batches ready.
+
+    Raises:
+        InputError: what a batch raised, or if a worker died.
     """
     if workers == 0:
         for number in numbers:
@@ -39,7 +55,17 @@ def feed(
         multiprocessing_context=multiprocessing.get_context("spawn"),
         worker_init_fn=_alone,
     )
-    yield from loader
+    try:
+        for batch in loader:
+            if isinstance(batch, _Refusal):
+                raise InputError(batch.sentence)
+            yield batch
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise InputError(
+            "a worker process died, perhaps for lack of memory: use fewer run.workers."
+        ) from error
 
 
 def _alone(worker: int) -> None:

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
+from meshreg.data.chance import chance
 from meshreg.data.sample import Batch, Sample
 from meshreg.errors import InputError
 
@@ -131,7 +132,7 @@ def _shuffled_deck(
 ) -> tuple[list[int], list[list[int]]]:
     """The kinds of a deck's cards in order, and the places of each kind."""
     kinds = torch.repeat_interleave(torch.arange(len(shares)), torch.tensor(shares))
-    cards = kinds[torch.randperm(DECK, generator=_generator(seed, -1, deck))].tolist()
+    cards = kinds[torch.randperm(DECK, generator=chance(seed, -1, deck))].tolist()
     places: list[list[int]] = [[] for _ in shares]
     for place, kind in enumerate(cards):
         places[kind].append(place)
@@ -141,11 +142,7 @@ def _shuffled_deck(
 @lru_cache(maxsize=8)
 def _order(count: int, seed: int, source: int, epoch: int) -> list[int]:
     """In which order a source is gone through this time."""
-    return torch.randperm(count, generator=_generator(seed, source, epoch)).tolist()
-
-
-def _generator(*numbers: int) -> torch.Generator:
-    return torch.Generator().manual_seed(hash(numbers) % 2**63)
+    return torch.randperm(count, generator=chance(seed, source, epoch)).tolist()
 
 
 def joined(parts: Mapping[str, Batch]) -> Batch:

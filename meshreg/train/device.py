@@ -9,6 +9,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
+from meshreg.data.chance import seed_of
 from meshreg.errors import InputError
 from meshreg.train.settings import RunSettings
 
@@ -37,7 +38,7 @@ def seed_step(seed: int, number: int, rank: int) -> None:
 
     A run that is continued therefore draws what it would have drawn, without any saved state.
     """
-    mixed = hash((seed, number, rank)) % 2**63
+    mixed = seed_of(seed, number, rank)
     torch.manual_seed(mixed)
     random.seed(mixed)
 
