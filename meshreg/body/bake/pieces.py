@@ -46,7 +46,7 @@ def bake_pieces(
     rng = np.random.default_rng(seed)
     traits, _, _ = sample_adults(human, topology, NUM_PEOPLE, rng)
     a_pose_regressor = anchor_joints(human, topology, traits, weights[topology.source], rng)
-    order, faces = skirt_grid(human)
+    order = skirt_grid(human)
     shapes, skirts = dressed_rest_shapes(human, topology, traits, a_pose_regressor, order)
     pelvis = apply_regressor(body.J_regressor[:1], shapes).astype(np.float32)
     shapes, skirts = shapes - pelvis, skirts - pelvis
@@ -62,16 +62,12 @@ def bake_pieces(
         "skirt.template": template.astype(np.float32),
         "skirt.shapedirs": shapedirs.astype(np.float16),
         "skirt.weights": (0.5 * (weights + weights[own_mirror][:, MIRRORED_JOINT])).astype("f2"),
-        "skirt.faces": faces.astype(np.uint16),
     }
     write_npz(output, arrays)
 
 
-def skirt_grid(human: MakeHuman) -> tuple[np.ndarray, np.ndarray]:
-    """The skirt's vertices ring by ring from the waist down, each from the front to the left.
-
-    Its triangles are split so that both sides of the body mirror each other.
-    """
+def skirt_grid(human: MakeHuman) -> np.ndarray:
+    """The skirt's vertices ring by ring from the waist down, each from the front to the left."""
     neighbours = skirt_neighbours(human)
     rim = [vertex for vertex, others in neighbours.items() if len(others) < INNER_NEIGHBOURS]
     height = human.vertices[:, 1]
@@ -83,8 +79,7 @@ def skirt_grid(human: MakeHuman) -> tuple[np.ndarray, np.ndarray]:
         seen.update(below)
     first = human.vertices[rings[0]]
     angle = np.arctan2(first[:, 0], first[:, 2] - first[:, 2].mean())
-    order = np.stack(rings)[:, np.argsort(np.mod(angle + 1e-6, 2 * np.pi))]
-    return order.ravel(), grid_faces(*order.shape)
+    return np.stack(rings)[:, np.argsort(np.mod(angle + 1e-6, 2 * np.pi))].ravel()
 
 
 def skirt_neighbours(human: MakeHuman) -> dict[int, set[int]]:
@@ -95,19 +90,6 @@ def skirt_neighbours(human: MakeHuman) -> dict[int, set[int]]:
             neighbours.setdefault(start, set()).add(end)
             neighbours.setdefault(end, set()).add(start)
     return neighbours
-
-
-def grid_faces(rows: int, columns: int) -> np.ndarray:
-    """Triangles of a tube of rings, outward, diagonals mirrored between its two halves."""
-    faces = []
-    for row in range(rows - 1):
-        for column in range(columns):
-            after = (column + 1) % columns
-            a, b = row * columns + column, row * columns + after
-            c, d = a + columns, b + columns
-            left = column < columns // 2
-            faces += [(a, c, d), (a, d, b)] if left else [(a, c, b), (b, c, d)]
-    return np.array(faces)
 
 
 def mirror_within(human: MakeHuman, order: np.ndarray) -> np.ndarray:

@@ -19,80 +19,87 @@ FOOT_STEPS = 40  # until the toes are one
 
 @dataclass(frozen=True, eq=False)
 class BodyCoordinates:
-    """One value per vertex; lengths in metres."""
+    """One value per vertex of the body in T-pose, metres."""
 
-    rest: Float[Tensor, "N 3"]  # on the average body in T-pose
-    arm: Float[Tensor, " N"]  # 0 shoulder, 1 elbow, 2 wrist; below zero on the trunk
-    leg: Float[Tensor, " N"]  # 0 height of the hips, 1 knee, 2 ankle, 3 sole
-    neck: Float[Tensor, " N"]  # height above a plane through the neck's root that falls forward
-    outward: Float[Tensor, "N 3"]  # unit; out of the body, and smooth
-    along_arm: Float[Tensor, "N 3"]  # how a point moves along the skin for one more unit of `arm`
-    along_leg: Float[Tensor, "N 3"]  # ... of `leg`
-    along_up: Float[Tensor, "N 3"]  # ... for a metre up the trunk
-    arm_radius: Float[Tensor, " N"]  # distance from the arm's bones
-    leg_radius: Float[Tensor, " N"]  # distance from the leg's bones
-    hang: Float[Tensor, " N"]  # how far a vertical drape from the chest hangs off the trunk
-    on_hand: Float[Tensor, " N"]  # 0..1
-    skin: Float[Tensor, "N 3"]  # above zero on bare face, arms, legs; the trunk is the rest
+    rest: Float[Tensor, "V 3"]  # on the average body
+    arm: Float[Tensor, " V"]  # along the arm from the shoulder; well below zero on the trunk
+    leg: Float[Tensor, " V"]  # below the height of the hips; also on the trunk, below zero there
+    neck: Float[Tensor, " V"]  # height above a plane through the neck's root that falls forward
+    outward: Float[Tensor, "V 3"]  # unit; out of the body, and smooth
+    along_arm: Float[Tensor, "V 3"]  # how a point moves along the skin as `arm` grows by a metre
+    along_leg: Float[Tensor, "V 3"]  # as `leg` grows by a metre
+    arm_radius: Float[Tensor, " V"]  # distance from the arm's bones
+    leg_radius: Float[Tensor, " V"]  # distance from the leg's bones
+    hang: Float[Tensor, " V"]  # how far a vertical drape from the chest hangs off the trunk
+    skin: Float[Tensor, "V 3"]  # above zero on bare face, arms, legs; the trunk is the rest
+
+
+@dataclass(frozen=True)
+class LimbScale:
+    """Turns tailors' units (0 shoulder, 1 elbow, 2 wrist) into metres along the limb."""
+
+    stations: tuple[float, ...]  # metres at 0, 1, 2, ...
+
+    def metres(self, units: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+        last = len(self.stations) - 2
+        piece = units.floor().clamp(0, last).long()
+        at = units.new_tensor(self.stations)
+        return at[piece] + (units - piece) * (at[piece + 1] - at[piece])
+
+
+def limb_scales(body: Body) -> tuple[LimbScale, LimbScale]:
+    """Of the arm (shoulder, elbow, wrist) and the leg (hip, knee, ankle, sole)."""
+    spot = named_joints(body)
+    arm = [float(spot[f"left_{n}"][0]) for n in ("shoulder", "elbow", "wrist")]
+    leg = [-float(spot[f"left_{n}"][1]) for n in ("hip", "knee", "ankle")]
+    leg.append(-float(body.v_template[:, 1].min()))
+    return LimbScale(tuple(x - arm[0] for x in arm)), LimbScale(tuple(y - leg[0] for y in leg))
+
+
+def named_joints(body: Body) -> dict[str, Float[Tensor, "3"]]:
+    return dict(zip(skeleton("smpl24").joints, body.joints_template, strict=True))
 
 
 def coordinates_of(body: Body) -> BodyCoordinates:
     """Read the coordinates off a body in T-pose."""
-    rest, joints = body.v_template, body.joints_template
-    spot = dict(zip(skeleton("smpl24").joints, joints, strict=True))
-    arm, leg, neck = arm_coordinate(rest, spot), leg_coordinate(rest, spot), neck_height(rest, spot)
+    rest, spot = body.v_template, named_joints(body)
+    arm = arm_coordinate(rest, spot)
+    leg, neck = spot["left_hip"][1] - rest[:, 1], neck_height(rest, spot)
     outward = vertex_normals(smoothed(body, rest[..., None], SMOOTHING_STEPS)[..., 0], body.faces)
-    side = torch.sign(rest[:, :1])
-    bone = spot["left_knee"] - spot["left_hip"]
-    down = torch.cat([side * bone[0], bone[1:].expand(len(rest), 2)], 1)
-    length = (spot["left_elbow"] - spot["left_shoulder"])[0]
-    along_x = torch.cat([side * length, torch.zeros_like(rest[:, 1:])], 1)
-    up = rest.new_tensor([0.0, 1.0, 0.0]).expand_as(rest)
+    sideways = torch.where(rest[:, :1] < 0, -1.0, 1.0) * rest.new_tensor([1.0, 0.0, 0.0])
+    down = rest.new_tensor([0.0, -1.0, 0.0]).expand_as(rest)
+    chains = [("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle")]
+    radii = [distance_to_chain(rest, [spot[f"left_{n}"] for n in chain]) for chain in chains]
     return BodyCoordinates(
         rest=rest,
         arm=arm,
         leg=leg,
         neck=neck,
         outward=outward,
-        along_arm=within_skin(along_x, outward),
+        along_arm=within_skin(sideways, outward),
         along_leg=within_skin(down, outward),
-        along_up=within_skin(up, outward),
-        arm_radius=distance_to_chain(rest, [spot[f"left_{n}"] for n in ("shoulder", "elbow", "wrist")]),
-        leg_radius=distance_to_chain(rest, [spot[f"left_{n}"] for n in ("hip", "knee", "ankle")]),
+        arm_radius=radii[0],
+        leg_radius=radii[1],
         hang=drape(rest, spot, arm),
-        on_hand=((arm - 1.97) / 0.06).clamp(0, 1),
         skin=skin_fields(rest, spot, arm, leg, neck),
     )
 
 
-def arm_coordinate(rest: Tensor, spot: dict[str, Tensor]) -> Float[Tensor, " N"]:
+def arm_coordinate(rest: Tensor, spot: dict[str, Tensor]) -> Float[Tensor, " V"]:
     """Along the arm; quickly below zero under the armpit, so that no sleeve touches the trunk."""
-    x, y = rest[:, 0].abs(), rest[:, 1]
-    shoulder, elbow, wrist = (spot[f"left_{n}"] for n in ("shoulder", "elbow", "wrist"))
-    upper = (x - shoulder[0]) / (elbow[0] - shoulder[0])
-    lower = 1 + (x - elbow[0]) / (wrist[0] - elbow[0])
-    below = shoulder[1] - y
-    along = torch.where(x < elbow[0], upper, lower)
-    return along - 5 * (below - 0.10).clamp(min=0) - 6 * (below - 0.25).clamp(min=0)
+    shoulder = spot["left_shoulder"]
+    below = shoulder[1] - rest[:, 1]
+    steep = 1.3 * (below - 0.10).clamp(min=0) + 1.5 * (below - 0.25).clamp(min=0)
+    return rest[:, 0].abs() - shoulder[0] - steep
 
 
-def leg_coordinate(rest: Tensor, spot: dict[str, Tensor]) -> Float[Tensor, " N"]:
-    """Down the leg, by height."""
-    y = rest[:, 1]
-    hip, knee, ankle = (spot[f"left_{n}"][1] for n in ("hip", "knee", "ankle"))
-    thigh, shin = (hip - y) / (hip - knee), 1 + (knee - y) / (knee - ankle)
-    sole = rest[:, 1].min()
-    foot = 2 + (ankle - y) / (ankle - sole)
-    return torch.where(y > knee, thigh, torch.where(y > ankle, shin, foot))
-
-
-def neck_height(rest: Tensor, spot: dict[str, Tensor]) -> Float[Tensor, " N"]:
+def neck_height(rest: Tensor, spot: dict[str, Tensor]) -> Float[Tensor, " V"]:
     """Height above the collar's plane, which is lower in front than behind."""
     neck = spot["neck"]
     return rest[:, 1] - neck[1] - 0.02 + 0.55 * (rest[:, 2] - neck[2])
 
 
-def within_skin(step: Tensor, outward: Tensor) -> Float[Tensor, "N 3"]:
+def within_skin(step: Tensor, outward: Tensor) -> Float[Tensor, "V 3"]:
     """The step along the skin whose component along `step` is the same; damped where it is steep."""
     length2 = (step * step).sum(1, keepdim=True)
     tangent = step - (step * outward).sum(1, keepdim=True) * outward
@@ -100,7 +107,7 @@ def within_skin(step: Tensor, outward: Tensor) -> Float[Tensor, "N 3"]:
     return tangent / share.clamp(min=0.5)
 
 
-def distance_to_chain(rest: Tensor, chain: list[Tensor]) -> Float[Tensor, " N"]:
+def distance_to_chain(rest: Tensor, chain: list[Tensor]) -> Float[Tensor, " V"]:
     """Distance from the line through the given joints, on either side of the body."""
     points = torch.cat([rest[:, :1].abs(), rest[:, 1:]], 1)
     distances = []
@@ -111,7 +118,7 @@ def distance_to_chain(rest: Tensor, chain: list[Tensor]) -> Float[Tensor, " N"]:
     return torch.stack(distances).amin(0)
 
 
-def drape(rest: Tensor, spot: dict[str, Tensor], arm: Tensor) -> Float[Tensor, " N"]:
+def drape(rest: Tensor, spot: dict[str, Tensor], arm: Tensor) -> Float[Tensor, " V"]:
     """How far cloth that falls straight from chest and seat hangs off the trunk.
 
     The trunk is cut into sectors; in each, cloth is as wide as the widest place above.
@@ -121,34 +128,39 @@ def drape(rest: Tensor, spot: dict[str, Tensor], arm: Tensor) -> Float[Tensor, "
     radius, angle = flat.norm(dim=1), torch.atan2(flat[:, 0].abs(), flat[:, 1])
     top, bottom = spot["left_shoulder"][1] - 0.07, spot["left_hip"][1] - 0.10
     trunk = (arm < 0.1) & (rest[:, 1] < top) & (rest[:, 1] > bottom)
-    near = (angle[:, None] - angle).abs() < 0.16
-    above = (rest[:, None, 1] < rest[:, 1] + 0.01) & trunk
-    widest = torch.where(near & above, radius, torch.zeros_like(radius)).amax(1)
-    gap = (widest - radius).clamp(0, 0.09) * trunk
+    chosen = trunk.nonzero()[:, 0]  # a table of all pairs would be large
+    high, wide, turn = rest[chosen, 1], radius[chosen], angle[chosen]
+    counts = ((turn[:, None] - turn).abs() < 0.16) & (high[:, None] < high + 0.01)
+    widest = torch.where(counts, wide, torch.zeros_like(wide)).amax(1)
+    gap = torch.zeros_like(radius).index_copy(0, chosen, (widest - wide).clamp(0, 0.09))
     fade = ((rest[:, 1] - bottom) / 0.05).clamp(0, 1)
     return gap * fade
 
 
 def skin_fields(
     rest: Tensor, spot: dict[str, Tensor], arm: Tensor, leg: Tensor, neck: Tensor
-) -> Float[Tensor, "N 3"]:
-    """How far inside face, arms and legs, metres; where all are below zero, skin is the trunk's."""
-    face = rest[:, 1] - spot["head"][1] + 0.045 + 0.9 * (0.06 - (rest[:, 2] - 0.03)).clamp(-0.08, 0.06) * 0.5
-    groin = 0.45 * rest[:, 0].abs() - 0.02
-    legs = torch.minimum(0.38 * leg - 0.03 + groin, spot["pelvis"][1] - 0.04 - rest[:, 1])
-    return torch.stack([torch.minimum(face, neck + 0.02), 0.25 * (arm - 0.02), legs], 1)
+) -> Float[Tensor, "V 3"]:
+    """How far inside face, arms and legs; where all are below zero, skin is the trunk's."""
+    # The jaw's edge rises from the chin to the ears; behind the ears, the neck goes up to the hair.
+    behind_chin = spot["head"][2] + 0.10 - rest[:, 2]
+    jaw = spot["head"][1] - 0.042 + 0.45 * behind_chin.clamp(-0.02, 0.12)
+    face = torch.minimum(rest[:, 1] - jaw, neck + 0.03)
+    groin = 0.5 * (rest[:, 0].abs() - 0.1).clamp(max=0)
+    legs = torch.minimum(leg + groin, leg - 0.01)
+    return torch.stack([face, arm - 0.01, torch.where(arm < 0.1, legs, -arm)], 1)
 
 
-def smoothed(body: Body, values: Float[Tensor, "N 3 S"], steps: int) -> Float[Tensor, "N 3 S"]:
+def smoothed(body: Body, values: Float[Tensor, "V 3 S"], steps: int) -> Float[Tensor, "V 3 S"]:
     """Values that each step moves halfway to the mean of their neighbours over the mesh."""
     ends = edges(body.faces)
     ends = torch.cat([ends, ends.flip(1)])
     count = torch.bincount(ends[:, 0], minlength=len(values)).to(values)
-    share = 1 / count[ends[:, 0]]
-    mean = torch.sparse_coo_tensor(ends.T, share, (len(values),) * 2).coalesce()
+    start, end = ends.T
+    share = (1 / count)[start, None]
     flat = values.flatten(1)
     for _ in range(steps):
-        flat = 0.5 * (flat + torch.sparse.mm(mean, flat))
+        mean = torch.zeros_like(flat).index_add(0, start, share * flat[end])
+        flat = 0.5 * (flat + mean)
     return flat.view_as(values)
 
 
@@ -156,10 +168,10 @@ def smoothed(body: Body, values: Float[Tensor, "N 3 S"], steps: int) -> Float[Te
 class Form:
     """A rest shape of the body's surface, linear in the betas: what cloth makes of a body."""
 
-    template: Float[Tensor, "N 3"]
-    shapedirs: Float[Tensor, "N 3 S"]
+    template: Float[Tensor, "V 3"]
+    shapedirs: Float[Tensor, "V 3 S"]
 
-    def at(self, betas: Float[Tensor, "P S"]) -> Float[Tensor, "P N 3"]:
+    def at(self, betas: Float[Tensor, "P S"]) -> Float[Tensor, "P V 3"]:
         flat = betas @ self.shapedirs.flatten(0, 1).T
         return self.template + flat.view(len(betas), -1, 3)
 
@@ -168,7 +180,7 @@ def bare_form(body: Body) -> Form:
     return Form(body.v_template, body.shapedirs)
 
 
-def smooth_form(body: Body, outward: Float[Tensor, "N 3"], steps: int = SMOOTHING_STEPS) -> Form:
+def smooth_form(body: Body, outward: Float[Tensor, "V 3"], steps: int = SMOOTHING_STEPS) -> Form:
     """A body without dents: smoothed, and where that took away, grown back to what was there."""
     both = torch.cat([body.v_template[..., None], body.shapedirs], -1)
     both = smoothed(body, both, steps)
