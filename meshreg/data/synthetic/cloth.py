@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from meshreg.data.synthetic.coordinates import BodyCoordinates
+from meshreg.data.synthetic.coordinates import BodyCoordinates, ramp
 from meshreg.data.synthetic.fields import Fitted, PackedOutfits, Worn
 from meshreg.data.synthetic.garments import LAYER
 from meshreg.data.synthetic.head import HeadCoordinates
@@ -15,7 +15,7 @@ EDGE = 0.002  # a layer reaches its full thickness this far inside its edge, met
 HAIR_EDGE = 0.02  # hair rises more slowly from the skin
 # Radius of a loose sleeve around the bones at shoulder, elbow and wrist; of a loose trouser leg at
 # hip, knee and ankle.
-SLEEVE_RADIUS, SLEEVE_STATIONS = (0.085, 0.066, 0.052), (0.06, 0.258, 0.495)
+SLEEVE_RADIUS, SLEEVE_STATIONS = (0.074, 0.064, 0.052), (0.06, 0.258, 0.495)
 LEG_RADIUS, LEG_STATIONS = (0.112, 0.093, 0.086), (0.10, 0.381, 0.817)
 # Waves of the folds: radians per metre along left, up, front. Trunk and legs fold mostly downward.
 WAVES = (
@@ -45,12 +45,6 @@ def covered(field: Float[Tensor, "P V"], edge: float = EDGE) -> Float[Tensor, "P
     return ((field + edge) / (2 * edge)).clamp(0, 1)
 
 
-def rise(values: Tensor, start: float, end: float) -> Tensor:
-    """A soft step from 0 to 1."""
-    t = ((values - start) / (end - start)).clamp(0, 1)
-    return t * t * (3 - 2 * t)
-
-
 def interpolated(values: Tensor, stations: tuple[float, ...], heights: tuple[float, ...]) -> Tensor:
     """Piecewise linear, constant beyond the ends."""
     result = torch.full_like(values, heights[0])
@@ -77,17 +71,17 @@ def sleeve_hang(at: BodyCoordinates, fitted: Fitted, worn: Worn) -> Float[Tensor
     radius = interpolated(fitted.arm, SLEEVE_STATIONS, SLEEVE_RADIUS)
     near_end = 1 - ((worn["sleeve"] - fitted.arm) / 0.12).clamp(0, 1)
     gathered = worn.is_one_of("sweater", "hoodie", "jacket") & (worn["sleeve"] > 0.3)
-    cuff = torch.where(gathered, 1 - 0.85 * rise(near_end, 0.55, 0.9), 1.0)
+    cuff = torch.where(gathered, 1 - 0.85 * ramp(near_end, 0.55, 0.9), 1.0)
     gap = (radius + worn["flare"] * near_end - at.arm_radius).clamp(0, 0.05)
-    return gap * cuff * rise(fitted.arm, -0.02, 0.10)
+    return gap * cuff * ramp(fitted.arm, -0.02, 0.10)
 
 
 def trunk_hang(at: BodyCoordinates, fitted: Fitted, worn: Worn) -> Float[Tensor, "P V"]:
     """How far a top hangs off waist and hips."""
     near_hem = 1 - ((-fitted.leg - worn["hem"]) / 0.25).clamp(0, 1)
-    on_trunk = rise(-fitted.arm, -0.03, 0.05)
+    on_trunk = ramp(-fitted.arm, -0.03, 0.05)
     gathered = worn.is_one_of("hoodie", "sweater")
-    band = torch.where(gathered, 1 - 0.8 * rise(near_hem, 0.72, 0.9), 1.0)
+    band = torch.where(gathered, 1 - 0.8 * ramp(near_hem, 0.72, 0.9), 1.0)
     return (at.hang + (worn["flare"] + 0.006) * near_hem) * on_trunk * band
 
 
@@ -96,7 +90,7 @@ def trouser_hang(at: BodyCoordinates, fitted: Fitted, worn: Worn) -> Float[Tenso
     radius = interpolated(fitted.leg, LEG_STATIONS, LEG_RADIUS)
     near_end = 1 - ((worn["leg"] - fitted.leg) / 0.4).clamp(0, 1)
     gap = (radius + worn["flare"] * near_end - at.leg_radius).clamp(0, 0.07)
-    return gap * rise(fitted.leg, 0.06, 0.16)
+    return gap * ramp(fitted.leg, 0.06, 0.16)
 
 
 def standoff(
@@ -105,8 +99,9 @@ def standoff(
     fitted: Fitted,
     outfits: PackedOutfits,
     fields: Float[Tensor, "P V L"],
+    on_foot: Float[Tensor, " V"],
 ) -> Standoff:
-    """Put the layers on, from the skin outward."""
+    """Put the layers on, from the skin outward; `on_foot` is where shoes have their own form."""
     wrinkles = fold_waves(at, outfits)
     zero = torch.zeros_like(fitted.arm)
     solid, loose, folds, smooth, bends = zero, zero, zero, zero, zero
@@ -136,8 +131,10 @@ def standoff(
         inside = covered(fields[..., LAYER[layer]])
         solid = solid + inside * outfits[layer]["thickness"] * 0.5
         smooth = torch.maximum(smooth, 0.6 * inside)
-    folds = folds * (1 - shoe)
-    return Standoff(solid, loose * (1 - shoe), folds, bends * joint_rings(at), smooth, shoe)
+    soft = 1 - shoe * on_foot
+    return Standoff(
+        solid * soft, loose * soft, folds * soft, bends * joint_rings(at), smooth * soft, shoe
+    )
 
 
 def joint_rings(at: BodyCoordinates) -> Float[Tensor, " V"]:
@@ -159,7 +156,7 @@ def skirt_room(
         covered(fields[..., LAYER["top"]]), covered(fields[..., LAYER["jacket"]])
     )
     over = over * ~outfits["top"].is_one_of("dress_top")
-    return solid + lining * (0.004 + 0.016 * over * rise(fitted.leg, -0.16, -0.08)) * worn.on
+    return solid + lining * (0.004 + 0.016 * over * ramp(fitted.leg, -0.16, -0.08)) * worn.on
 
 
 def accessories(
@@ -170,11 +167,11 @@ def accessories(
         worn = outfits[layer]
         collared = worn.is_one_of("shirt", "hoodie", "jacket", "coat")
         height = torch.where(worn.is_one_of("hoodie"), 0.022, 0.007)
-        near = 1 - rise(fields[..., LAYER[layer]], 0.02, 0.05)
-        ring = near * rise(at.neck, -0.10, -0.03) * covered(fields[..., LAYER[layer]])
+        near = 1 - ramp(fields[..., LAYER[layer]], 0.02, 0.05)
+        ring = near * ramp(at.neck, -0.10, -0.03) * covered(fields[..., LAYER[layer]])
         solid = solid + ring * height * collared
     inside = fields[..., LAYER["scarf"]]
-    bulge = rise(inside, -0.002, 0.03)
+    bulge = ramp(inside, -0.002, 0.03)
     solid = solid + bulge * 2 * outfits["scarf"]["thickness"]
     smooth = torch.maximum(smooth, bulge)
     for layer in ("gloves", "glasses"):
@@ -201,15 +198,16 @@ def hair_on_scalp(
     worn, hat = outfits["hair"], outfits["hat"]
     field = fields[..., LAYER["hair"]]
     thick = worn["thickness"]
-    edge = torch.maximum(torch.full_like(thick, 0.006), 0.7 * thick)
+    edge = torch.maximum(torch.full_like(thick, 0.006), 0.5 * thick)
     volume = ((field / edge).clamp(0, 1) * (2 - (field / edge).clamp(0, 1))).sqrt() * thick
     under_hat = covered(fields[..., LAYER["hat"]], 0.006)
+    volume = volume * (1 - 0.6 * ramp(head.crown, 0.13, 0.2))  # less at the nape
     volume = volume * (1 - under_hat * (1 - 0.003 / thick.clamp(min=0.003)))
     phase = 6.2832 * worn["phase"]
     x, y, z = at.rest.unbind(1)
     locks = torch.sin(95 * x + 60 * z + phase) * torch.sin(80 * y - 70 * z + 2 * phase)
-    folds = folds + 0.14 * volume * locks * worn["wrinkles"]
-    smooth = torch.maximum(smooth, rise(volume, 0.004, 0.02))
+    folds = folds + 0.14 * volume.clamp(max=0.025) * locks * worn["wrinkles"]
+    smooth = torch.maximum(smooth, ramp(volume, 0.004, 0.02))
     crown = torch.where(hat.is_one_of("beanie"), 1.0, 0.7)
     solid = solid + volume + under_hat * hat["thickness"] * crown
     smooth = torch.maximum(smooth, under_hat)

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from meshreg.body.skeleton import skeleton
 from meshreg.body.smpl import Body
 from meshreg.geometry.mesh import edges, vertex_normals
 
+SCALP_CENTRE = (0.0, 0.075, 0.0)  # from the head's joint, metres; hair grows away from it
 SMOOTHING_STEPS = 20  # bridges what cloth bridges: between the breasts, behind the knees
-FOOT_STEPS = 40  # until the toes are one
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ class BodyCoordinates:
     arm_radius: Float[Tensor, " V"]  # distance from the arm's bones
     leg_radius: Float[Tensor, " V"]  # distance from the leg's bones
     hang: Float[Tensor, " V"]  # how far a vertical drape from the chest hangs off the trunk
+    shoe: Float[Tensor, " V"]  # as `leg`, but the opening of a shoe rises over the instep
     skin: Float[Tensor, "V 3"]  # above zero on bare face, arms, legs; the trunk is the rest
 
 
@@ -65,11 +67,15 @@ def coordinates_of(body: Body) -> BodyCoordinates:
     rest, spot = body.v_template, named_joints(body)
     arm = arm_coordinate(rest, spot)
     leg, neck = spot["left_hip"][1] - rest[:, 1], neck_height(rest, spot)
-    outward = vertex_normals(smoothed(body, rest[..., None], SMOOTHING_STEPS)[..., 0], body.faces)
+    chains = [("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle")]
+    off_bone = [from_chain(rest, [spot[f"left_{n}"] for n in chain]) for chain in chains]
+    normals = vertex_normals(smoothed(body, rest[..., None], SMOOTHING_STEPS)[..., 0], body.faces)
+    outward = cloth_direction(normals, off_bone, arm, leg)
+    scalp = normalize(rest - spot["head"] - rest.new_tensor(SCALP_CENTRE), dim=1)
+    on_scalp = ramp(rest[:, 1] - spot["head"][1], 0.02, 0.08)[:, None]
+    outward = normalize(outward + on_scalp * (scalp - outward), dim=1)
     sideways = torch.where(rest[:, :1] < 0, -1.0, 1.0) * rest.new_tensor([1.0, 0.0, 0.0])
     down = rest.new_tensor([0.0, -1.0, 0.0]).expand_as(rest)
-    chains = [("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle")]
-    radii = [distance_to_chain(rest, [spot[f"left_{n}"] for n in chain]) for chain in chains]
     return BodyCoordinates(
         rest=rest,
         arm=arm,
@@ -78,9 +84,10 @@ def coordinates_of(body: Body) -> BodyCoordinates:
         outward=outward,
         along_arm=within_skin(sideways, outward),
         along_leg=within_skin(down, outward),
-        arm_radius=radii[0],
-        leg_radius=radii[1],
+        arm_radius=off_bone[0].norm(dim=1),
+        leg_radius=off_bone[1].norm(dim=1),
         hang=drape(rest, spot, arm),
+        shoe=leg + 0.6 * (rest[:, 2] - spot["left_ankle"][2]).clamp(-0.03, 0.08),
         skin=skin_fields(rest, spot, arm, leg, neck),
     )
 
@@ -107,15 +114,41 @@ def within_skin(step: Tensor, outward: Tensor) -> Float[Tensor, "V 3"]:
     return tangent / share.clamp(min=0.5)
 
 
-def distance_to_chain(rest: Tensor, chain: list[Tensor]) -> Float[Tensor, " V"]:
-    """Distance from the line through the given joints, on either side of the body."""
-    points = torch.cat([rest[:, :1].abs(), rest[:, 1:]], 1)
-    distances = []
+def from_chain(rest: Tensor, chain: list[Tensor]) -> Float[Tensor, "V 3"]:
+    """The way from the nearest point of the line through the joints, for either side."""
+    flip = torch.where(rest[:, :1] < 0, -1.0, 1.0)
+    points = torch.cat([rest[:, :1] * flip, rest[:, 1:]], 1)
+    ways = []
     for start, end in zip(chain, chain[1:], strict=False):
         bone = end - start
         t = ((points - start) @ bone / (bone @ bone)).clamp(0, 1)
-        distances.append((points - start - t[:, None] * bone).norm(dim=1))
-    return torch.stack(distances).amin(0)
+        ways.append(points - start - t[:, None] * bone)
+    stacked = torch.stack(ways, 1)
+    nearest = stacked.norm(dim=2).argmin(1)
+    way = stacked[torch.arange(len(rest), device=rest.device), nearest]
+    return torch.cat([way[:, :1] * flip, way[:, 1:]], 1)
+
+
+def cloth_direction(
+    normals: Tensor, off_bone: list[Tensor], arm: Tensor, leg: Tensor
+) -> Float[Tensor, "V 3"]:
+    """Where cloth moves as it widens: away from the bones of limbs, level around the seat."""
+    around_arm, around_leg = (normalize(way, dim=1) for way in off_bone)
+    level = normals.new_tensor([1.0, 0.25, 1.0])
+    at_seat = ramp(leg, -0.22, -0.08) * (1 - ramp(leg, 0.80, 0.86)) * (arm < 0)
+    direction = normals + at_seat[:, None] * (normals * level - normals)
+    on_leg = ramp(leg, 0.16, 0.3) * (1 - ramp(leg, 0.82, 0.87)) * (arm < 0)
+    on_arm = ramp(arm, 0.06, 0.14) * (1 - ramp(arm, 0.48, 0.51))
+    level_leg = normalize(around_leg * level.new_tensor([1.0, 0.0, 1.0]), dim=1)
+    direction = direction + on_leg[:, None] * (level_leg - direction)
+    direction = direction + on_arm[:, None] * (around_arm - direction)
+    return normalize(direction, dim=1)
+
+
+def ramp(values: Tensor, start: float, end: float) -> Tensor:
+    """A soft step from 0 to 1."""
+    t = ((values - start) / (end - start)).clamp(0, 1)
+    return t * t * (3 - 2 * t)
 
 
 def drape(rest: Tensor, spot: dict[str, Tensor], arm: Tensor) -> Float[Tensor, " V"]:

@@ -11,7 +11,8 @@ from meshreg.data.synthetic.garments import KIND, KINDS, LAYER, LAYERS, NUMBERS,
 from meshreg.data.synthetic.head import HeadCoordinates
 
 NOWHERE = -1.0  # the field of a layer that is not worn
-SNAP_REACH = 0.022  # vertices this near to a hem slide onto it: three quarters of an edge
+# Vertices this near to a hem slide onto it: about an edge's length on arms, trunk, legs.
+ARM_REACH, TRUNK_REACH, LEG_REACH = 0.022, 0.026, 0.034
 SNAP_GAP = 0.002  # and stop this far on their side of it
 LINING = 0.06  # how far above a skirt's hem the body below stops to count as covered
 
@@ -89,13 +90,13 @@ def fit_to_hems(at: BodyCoordinates, outfits: PackedOutfits) -> Fitted:
     arm, leg = at.arm.expand(count, -1), at.leg.expand(count, -1)
     for layer in ("gloves", "jacket", "top", "tucked"):
         worn = outfits[layer]
-        arm = snapped(arm, worn["sleeve"], worn.on & (worn["sleeve"] > 0.02))
-    for layer in ("bottom", "boots", "shoes", "socks"):
+        arm = snapped(arm, worn["sleeve"], worn.on & (worn["sleeve"] > 0.02), ARM_REACH)
+    for layer in ("bottom", "boots"):
         worn = outfits[layer]
-        leg = snapped(leg, worn["leg"], worn.on)
+        leg = snapped(leg, worn["leg"], worn.on, LEG_REACH)
     for layer in ("jacket", "top"):
         worn = outfits[layer]
-        leg = snapped(leg, -worn["hem"], worn.on & ~worn.is_one_of("dress_top"))
+        leg = snapped(leg, -worn["hem"], worn.on & ~worn.is_one_of("dress_top"), TRUNK_REACH)
     arm = torch.where(at.arm > 0, arm, at.arm)
     leg = torch.where(at.arm < 0.05, leg, at.leg)
     slide = (arm - at.arm)[..., None] * at.along_arm + (leg - at.leg)[..., None] * at.along_leg
@@ -103,11 +104,14 @@ def fit_to_hems(at: BodyCoordinates, outfits: PackedOutfits) -> Fitted:
 
 
 def snapped(
-    values: Float[Tensor, "P V"], hem: Float[Tensor, "P 1"], on: Bool[Tensor, "P 1"]
+    values: Float[Tensor, "P V"],
+    hem: Float[Tensor, "P 1"],
+    on: Bool[Tensor, "P 1"],
+    reach: float,
 ) -> Float[Tensor, "P V"]:
     """Coordinates with those near the hem moved to just before or behind it; order is kept."""
     away = values - hem
-    near = on & (away.abs() < SNAP_REACH)
+    near = on & (away.abs() < reach)
     gap = torch.where(away < 0, -SNAP_GAP, SNAP_GAP)
     return torch.where(near, hem + gap, values)
 
@@ -117,9 +121,9 @@ def body_fields(
 ) -> Float[Tensor, "P V L"]:
     """The field of every layer on the body's surface; below zero where it does not lie."""
     fields = {name: torch.full_like(fitted.arm, NOWHERE) for name in LAYERS}
-    for layer in ("socks", "shoes", "boots"):
+    for layer, coordinate in (("socks", fitted.leg), ("shoes", at.shoe), ("boots", fitted.leg)):
         worn = outfits[layer]
-        fields[layer] = worn.mask(fitted.leg - worn["leg"])
+        fields[layer] = worn.mask((coordinate - worn["leg"]).expand_as(fitted.leg))
     for layer in ("tucked", "top", "jacket"):
         fields[layer] = top_field(at, fitted, outfits[layer])
     worn = outfits["bottom"]

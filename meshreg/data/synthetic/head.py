@@ -14,7 +14,6 @@ EYE_HEIGHT, EYE_SIDE = 0.068, 0.031
 FOREHEAD_EDGE = 0.132  # where hair begins in the middle of the forehead
 NAPE_EDGE = -0.022  # where it ends behind
 TEMPLE = 0.052  # how far before the joint the temples' edge lies at the eyes' height
-SCALP_CENTRE = (0.0, 0.085, -0.005)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +24,6 @@ class HeadCoordinates:
     crown: Float[Tensor, " V"]  # below the top of the head
     glasses: Float[Tensor, " V"]  # inside the lenses, bridge and temples of sunglasses
     hat: Float[Tensor, " V"]  # above the edge of a hat
-    from_centre: Float[Tensor, " V"]  # distance from the middle of the scalp
 
 
 def head_coordinates(body: Body) -> HeadCoordinates:
@@ -42,7 +40,6 @@ def head_coordinates(body: Body) -> HeadCoordinates:
         crown=torch.where(off_head > 0, up[off_head > 0].max() - up, up.new_tensor(1.0)),
         glasses=on_head(sunglasses(side, up, front)),
         hat=on_head(up - 0.098 - 0.18 * front),
-        from_centre=(at - at.new_tensor(SCALP_CENTRE)).norm(dim=1),
     )
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import grid_sample
 
 from meshreg.body.skeleton import skeleton
 from meshreg.body.smpl import Body
-from meshreg.data.synthetic.cloth import rise
-from meshreg.data.synthetic.coordinates import BodyCoordinates, named_joints
+from meshreg.data.synthetic.coordinates import BodyCoordinates, named_joints, ramp
 from meshreg.data.synthetic.fields import Worn
 from meshreg.data.synthetic.garments import HAIR_STYLES
 from meshreg.data.synthetic.grids import evened, push_out, tube_faces
@@ -19,6 +19,7 @@ HAIR_ROWS, HAIR_COLUMNS = 16, 28
 BRIM_ROWS, BRIM_COLUMNS = 4, 32
 PULL = 0.75  # of the way from the head's own direction to straight down, hair turns
 TURN = 2 * torch.pi
+SKULL_RANGE = (0.045, 0.170)  # heights over the head's joint, metres
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,45 +60,72 @@ def grid_coordinates(rows: int, columns: int, like: Tensor) -> tuple[Tensor, Ten
     return down.to(like), around.to(like)
 
 
-def curtain(worn: Worn, t: Tensor, around: Tensor) -> Float[Tensor, "P N 3"]:
+def curtain(worn: Worn, t: Tensor, around: Tensor, skull: "Skull") -> Float[Tensor, "P N 3"]:
     """Hair that falls behind and beside the face: a shell with an inner and an outer side."""
     outer = around < 0.5
     across = torch.where(outer, 4 * around - 1, 3 - 4 * around) * HAIR_COLUMNS / (HAIR_COLUMNS - 2)
     across = across.clamp(-1, 1)
-    top, tip = 0.150, 0.045 - worn["length"]
+    top, tip = 0.155 - 0.075 * across.square(), 0.045 - worn["length"]
     up = top + (tip - top) * t
-    skull = (1 - ((up - 0.06) / 0.112).clamp(min=0) ** 2).clamp(min=0.05).sqrt()
-    reach = 1.75 + 0.35 * worn["looseness"]  # radians from the nape to where the face begins
-    reach = reach - 0.25 * rise(0.06 - up, 0.0, 0.12) * (1 - worn["looseness"])
+    reach = 1.75 + 0.45 * worn["looseness"]  # radians from the nape to where the face begins
+    reach = reach * (1 - 0.25 * ramp(up, 0.06, 0.12))
     angle = across * reach
-    closing = 1 - rise(across.abs(), 0.8, 1.0)  # the two sides meet at the edges ...
-    closing = closing * (1 - rise(t, 0.85, 1.0))  # ... and at the tips
+    closing = 1 - ramp(across.abs(), 0.8, 1.0)  # the two sides meet at the edges ...
+    closing = closing * (1 - ramp(t, 0.85, 1.0))  # ... and at the tips
     locks = torch.sin(9 * angle + TURN * worn["phase"]) + 0.6 * torch.sin(17 * angle + 3)
-    volume = worn["thickness"] + 0.010 * rise(0.09 - up, 0.0, 0.08)
-    off = volume + 0.0025 * locks * worn["wrinkles"] * rise(t, 0.1, 0.5)
+    volume = worn["thickness"] + 0.010 * ramp(0.09 - up, 0.0, 0.08)
+    off = volume + 0.0025 * locks * worn["wrinkles"] * ramp(t, 0.1, 0.5)
+    off = off * (1 - 0.8 * ramp(across.abs(), 0.55, 1.0) * ramp(up, 0.05, 0.10))
     off = torch.where(outer, off, off - (0.010 + volume) * closing)
-    narrow = 1 - 0.12 * rise(-0.03 - up, 0.0, 0.25)
-    x = (0.080 * skull + off) * torch.sin(angle) * narrow
-    z = -(0.082 * skull + off) * torch.cos(angle) - 0.004
-    return torch.stack([x, up.expand_as(x), z], -1)
+    off = off - (0.008 + volume) * (1 - ramp(t, 0.0, 0.15))  # begins within the hair on the scalp
+    narrow = 1 - 0.12 * ramp(-0.03 - up, 0.0, 0.25)
+    radius = skull.radius(up, angle) * narrow + off
+    return torch.stack([radius * torch.sin(angle), up, -radius * torch.cos(angle)], -1)
 
 
-def ponytail(worn: Worn, t: Tensor, around: Tensor) -> Float[Tensor, "P N 3"]:
+@dataclass(frozen=True, eq=False)
+class Skull:
+    """How wide the average head is at each height, in each direction from the nape."""
+
+    table: Float[Tensor, "1 1 U A"]
+
+    def radius(self, up: Float[Tensor, "P N"], angle: Float[Tensor, "P N"]) -> Tensor:
+        """Metres from the upright axis through the head's joint; below the ears as at the ears."""
+        u = (up.clamp(*SKULL_RANGE) - SKULL_RANGE[0]) / (SKULL_RANGE[1] - SKULL_RANGE[0])
+        place = torch.stack([2 * angle.abs() / torch.pi - 1, 2 * u - 1], -1)[:, None]
+        return grid_sample(
+            self.table.expand(len(up), -1, -1, -1), place, align_corners=True
+        )[:, 0, 0]
+
+
+def measure_skull(body: Body) -> Skull:
+    """Tabulate the head's width: soft maxima over its vertices near each height and angle."""
+    at = body.v_template - named_joints(body)["head"]
+    at = at[(at[:, 1] > -0.01) & (at[:, 0].abs() < 0.1)]
+    flat, angle = at[:, [0, 2]].norm(dim=1), torch.atan2(at[:, 0].abs(), -at[:, 2])
+    up = torch.linspace(*SKULL_RANGE, 14).to(at)[:, None, None]
+    turn = torch.linspace(0, torch.pi, 24).to(at)[:, None]
+    away = ((at[:, 1] - up) / 0.010).square() + ((angle - turn) / 0.16).square()
+    share = torch.softmax(70 * flat - away, -1)
+    return Skull((share * flat).sum(-1)[None, None])
+
+
+def ponytail(worn: Worn, t: Tensor, around: Tensor, skull: "Skull") -> Float[Tensor, "P N 3"]:
     """A tail that leaves the back of the head and falls."""
     away = 0.062 * torch.sin((3 * t).clamp(max=1) * torch.pi / 2)
     high = 0.06 + 0.07 * worn["looseness"]
     up = high - (worn["length"] + 0.12) * (t - 0.15).clamp(min=0)
-    radius = 0.013 + 0.014 * rise(t, 0.1, 0.4) - 0.022 * rise(t, 0.55, 1.0)
+    radius = 0.013 + 0.014 * ramp(t, 0.1, 0.4) - 0.022 * ramp(t, 0.55, 1.0)
     angle = TURN * around
     bumps = 1 + 0.12 * torch.sin(3 * angle + TURN * worn["phase"])
     x = radius * bumps * torch.cos(angle)
-    flat = rise(t, 0.15, 0.4)  # the ring turns from standing to lying as the tail turns down
+    flat = ramp(t, 0.15, 0.4)  # the ring turns from standing to lying as the tail turns down
     side = radius * bumps * torch.sin(angle)
     z = -0.070 - away - flat * side
     return torch.stack([x, up - (1 - flat) * side, z.expand_as(x)], -1)
 
 
-def bun(worn: Worn, t: Tensor, around: Tensor) -> Float[Tensor, "P N 3"]:
+def bun(worn: Worn, t: Tensor, around: Tensor, skull: "Skull") -> Float[Tensor, "P N 3"]:
     """A ball of hair at the back of the head."""
     radius = 0.034 + 0.014 * worn["looseness"]
     polar, angle = torch.pi * t, TURN * around
@@ -109,13 +137,13 @@ def bun(worn: Worn, t: Tensor, around: Tensor) -> Float[Tensor, "P N 3"]:
     return torch.stack([x, high + y, z.expand_as(x)], -1)
 
 
-def hanging_hair(worn: Worn, like: Tensor) -> Float[Tensor, "P N 3"]:
+def hanging_hair(worn: Worn, skull: Skull, like: Tensor) -> Float[Tensor, "P N 3"]:
     """Where hair hangs around the average head's joint, in T-pose."""
     t, around = grid_coordinates(HAIR_ROWS, HAIR_COLUMNS, like)
     points = torch.zeros(len(worn.on), len(t), 3).to(like)
     for name, form in (("curtain", curtain), ("ponytail", ponytail), ("bun", bun)):
         chosen = worn["style"] == HAIR_STYLES.index(name)
-        points = torch.where(chosen[..., None], form(worn, t, around), points)
+        points = torch.where(chosen[..., None], form(worn, t, around, skull), points)
     return points
 
 
@@ -127,15 +155,18 @@ def falling(
 ) -> Float[Tensor, "P N 3"]:
     """Hair turned downward from where it leaves the head, every strand as long as before."""
     grid = posed.unflatten(1, (HAIR_ROWS, HAIR_COLUMNS))
-    low = rest.unflatten(1, (HAIR_ROWS, HAIR_COLUMNS))[..., 1]
-    free = rise(0.05 - low, 0.0, 0.05) * (worn["style"] != HAIR_STYLES.index("bun"))[..., None]
-    steps = grid[:, 1:] - grid[:, :-1]
+    low = rest.unflatten(1, (HAIR_ROWS, HAIR_COLUMNS))[..., 1].mean(2)
+    free = ramp(0.05 - low, 0.0, 0.05) * (worn["style"] != HAIR_STYLES.index("bun"))
+    # Strands: a tail is one; of a curtain each outer column with the inner one behind it.
+    is_tail = (worn["style"] == HAIR_STYLES.index("ponytail"))[..., None, None]
+    strand = torch.where(is_tail, grid.mean(2, keepdim=True), 0.5 * (grid + grid.flip(2)))
+    steps = strand[:, 1:] - strand[:, :-1]
     length = steps.norm(dim=-1, keepdim=True)
-    pull = PULL * free[:, 1:, :, None]
+    pull = PULL * free[:, 1:, None, None]
     turned = (1 - pull) * steps + pull * length * down
     turned = turned / turned.norm(dim=-1, keepdim=True).clamp(min=1e-9) * length
-    fallen = grid[:, :1] + torch.cumsum(turned, 1)
-    return torch.cat([grid[:, :1], fallen], 1).flatten(1, 2)
+    moved = torch.cumsum(turned - steps, 1)
+    return torch.cat([grid[:, :1], grid[:, 1:] + moved], 1).flatten(1, 2)
 
 
 def off_shoulders(
@@ -157,7 +188,7 @@ def brim(worn: Worn, hair_thickness: Tensor, like: Tensor) -> Float[Tensor, "P N
     angle = TURN * around
     is_cap = worn.is_one_of("cap")
     ahead = torch.cos(angle)
-    peak = rise(ahead, 0.35, 0.75)
+    peak = ramp(ahead, 0.35, 0.75)
     width = torch.where(is_cap, worn["length"] * peak, worn["length"])
     width = torch.where(worn.is_one_of("cap", "brimmed_hat"), width, 0.0)
     off = worn["thickness"] * 0.7 + t * width

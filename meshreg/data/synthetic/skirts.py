@@ -11,8 +11,7 @@ from torch import Tensor
 from meshreg.body.assets import check_same_topology
 from meshreg.body.skeleton import skeleton
 from meshreg.body.smpl import Body
-from meshreg.data.synthetic.cloth import rise
-from meshreg.data.synthetic.coordinates import BodyCoordinates, Form, named_joints
+from meshreg.data.synthetic.coordinates import BodyCoordinates, Form, named_joints, ramp
 from meshreg.data.synthetic.fields import NOWHERE, Worn
 from meshreg.data.synthetic.grids import evened, push_out, tube_faces
 
@@ -49,7 +48,7 @@ class Skirt:
         near = inner[:, self.anchors].mean(2)
         points = self.form.at(betas)
         top = torch.maximum(-worn["waist"], self.leg.min())
-        points = near + rise(self.leg, top, top + HUG)[..., None] * (points - near)
+        points = near + ramp(self.leg, top, top + HUG)[..., None] * (points - near)
         # Folds deepen and the skirt widens towards the hem.
         down = (self.leg / 0.5).clamp(0, 1.5)
         angle = torch.atan2(self.side, self.front)
@@ -74,7 +73,7 @@ class Skirt:
         """
         left, right = skeleton("smpl24").index("left_knee", "right_knee")
         stride = (joints[:, left, 2] - joints[:, right, 2]).clamp(-0.4, 0.4)[:, None]
-        left_share = rise(self.side + 0.25 * stride * self.front, -0.11, 0.11)
+        left_share = ramp(self.side + 0.25 * stride * self.front, -0.11, 0.11)
         weights = left_share.new_zeros(*left_share.shape, 24)
         trunk, thigh, shin = self.skin_share.unbind(1)
         weights[..., 0] = trunk
@@ -95,7 +94,7 @@ class Skirt:
         length = off.norm(dim=-1).clamp(min=1e-6)
         down_rest = torch.einsum("pnrc,r->pnc", motions[..., :3], down)
         above = -((off * down_rest).sum(-1) / length)
-        return near + off * (1 - 0.9 * rise(above, 0.15, 0.85))[..., None]
+        return near + off * (1 - 0.9 * ramp(above, 0.15, 0.85))[..., None]
 
     def kept_out(
         self,
@@ -134,8 +133,8 @@ def load_skirt(body: Body, at: BodyCoordinates) -> Skirt:
     below = (free & (at.leg > -0.14) & (at.leg < 0.87)).nonzero()[:, 0]
     candidates = (free & (at.leg > -0.2)).nonzero()[:, 0]
     distance = torch.cdist(template, at.rest[candidates])
-    shin = rise(leg, 0.30, 0.46)
-    trunk = 1 - rise(leg, -0.06, 0.14)
+    shin = ramp(leg, 0.30, 0.46)
+    trunk = 1 - ramp(leg, -0.06, 0.14)
     return Skirt(
         form=Form(template, shapedirs[..., : body.num_betas]),
         weights=weights / weights.sum(1, keepdim=True),

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from meshreg.body.smpl import Body, carried
 from meshreg.data.synthetic import headwear, people
-from meshreg.data.synthetic.cloth import Standoff, rise, standoff
+from meshreg.data.synthetic.cloth import Standoff, standoff
 from meshreg.data.synthetic.coordinates import (
     bare_form,
     coordinates_of,
     limb_scales,
+    ramp,
     smooth_form,
 )
 from meshreg.data.synthetic.fields import (
@@ -71,6 +72,7 @@ class Wardrobe:
         self.shoes = make_shoes(body, self.at)
         self.skirt = load_skirt(body, self.at)
         self.frame = headwear.head_frame(body, self.head)
+        self.skull = headwear.measure_skull(body)
         self.shoulders = headwear.shoulder_vertices(self.at)
         self.bending = bending_vertices(self.at.arm, self.at.leg, self.at.rest[:, 0])
         self.faces, self.piece = self._connectivity()
@@ -90,7 +92,7 @@ class Wardrobe:
         pose = self._pose(betas, pose_rotmat, down)
         fitted = fit_to_hems(self.at, packed)
         fields = body_fields(self.at, self.head, fitted, packed)
-        off = standoff(self.at, self.head, fitted, packed, fields)
+        off = standoff(self.at, self.head, fitted, packed, fields, self.shoes.on_foot)
         correctives = self.body.pose_correctives(pose_rotmat)
         bare = self.bare.at(betas)
         rest = self._surface(bare, fitted, off, packed, pose)
@@ -132,7 +134,7 @@ class Wardrobe:
         motions, joints = self.body.joint_motions(betas, pose_rotmat)
         hinges = pose_rotmat[:, [child for child, _ in HINGES]]
         cosine = (hinges.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2
-        bend = rise(torch.acos(cosine.clamp(-1, 1)), STRAIGHT, BENT)
+        bend = ramp(torch.acos(cosine.clamp(-1, 1)), STRAIGHT, BENT)
         direction = torch.nn.functional.normalize(betas.new_tensor(down), dim=0)
         return _Pose(betas, motions, direction, self.body.rest_joints(betas), joints, bend)
 
@@ -145,7 +147,7 @@ class Wardrobe:
         sole = 0.012 + 0.012 * torch.frac(
             3.3 * (packed["shoes"]["phase"] + packed["boots"]["phase"])
         )
-        rest = self.shoes.shaped(rest, pose.betas, off.shoe, sole)
+        rest = rest + self.shoes.at(off.shoe, sole)
         creases = (pose.bend @ self.bending) * off.bends
         height = off.solid + off.loose + torch.maximum(off.folds + creases, -0.5 * off.solid)
         return rest + fitted.slide + height[..., None] * self.at.outward
@@ -182,7 +184,7 @@ class Wardrobe:
     def _hair(
         self, worn: Worn, bare: Tensor, pose: _Pose, surface: Tensor, outward: Tensor
     ) -> _Piece:
-        around_head = headwear.hanging_hair(worn, bare)
+        around_head = headwear.hanging_hair(worn, self.skull, bare)
         rest = around_head + self.body.joints_template[self.frame.joint]
         hangs = worn.on & (worn["style"] != HAIR_STYLES.index("none"))
         fields = self._unlaid(rest)
