@@ -131,6 +131,8 @@ def standoff(
         inside = covered(fields[..., LAYER[layer]])
         solid = solid + inside * outfits[layer]["thickness"] * 0.5
         smooth = torch.maximum(smooth, 0.6 * inside)
+        if layer == "boots":  # trousers are stuffed into them
+            loose, folds = loose * (1 - inside), folds * (1 - inside)
     soft = 1 - shoe * on_foot
     return Standoff(
         solid * soft, loose * soft, folds * soft, bends * joint_rings(at), smooth * soft, shoe

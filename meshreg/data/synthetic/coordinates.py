@@ -26,7 +26,7 @@ class BodyCoordinates:
     arm: Float[Tensor, " V"]  # along the arm from the shoulder; well below zero on the trunk
     leg: Float[Tensor, " V"]  # below the height of the hips; also on the trunk, below zero there
     neck: Float[Tensor, " V"]  # height above a plane through the neck's root that falls forward
-    outward: Float[Tensor, "V 3"]  # unit; out of the body, and smooth
+    outward: Float[Tensor, "V 3"]  # where cloth goes as it widens; about unit, and smooth
     along_arm: Float[Tensor, "V 3"]  # how a point moves along the skin as `arm` grows by a metre
     along_leg: Float[Tensor, "V 3"]  # as `leg` grows by a metre
     arm_radius: Float[Tensor, " V"]  # distance from the arm's bones
@@ -73,7 +73,7 @@ def coordinates_of(body: Body) -> BodyCoordinates:
     outward = cloth_direction(normals, off_bone, arm, leg)
     scalp = normalize(rest - spot["head"] - rest.new_tensor(SCALP_CENTRE), dim=1)
     on_scalp = ramp(rest[:, 1] - spot["head"][1], 0.02, 0.08)[:, None]
-    outward = normalize(outward + on_scalp * (scalp - outward), dim=1)
+    outward = outward + on_scalp * (scalp - outward)
     sideways = torch.where(rest[:, :1] < 0, -1.0, 1.0) * rest.new_tensor([1.0, 0.0, 0.0])
     down = rest.new_tensor([0.0, -1.0, 0.0]).expand_as(rest)
     return BodyCoordinates(
@@ -82,8 +82,8 @@ def coordinates_of(body: Body) -> BodyCoordinates:
         leg=leg,
         neck=neck,
         outward=outward,
-        along_arm=within_skin(sideways, outward),
-        along_leg=within_skin(down, outward),
+        along_arm=within_skin(sideways, normals),
+        along_leg=within_skin(down, normals),
         arm_radius=off_bone[0].norm(dim=1),
         leg_radius=off_bone[1].norm(dim=1),
         hang=drape(rest, spot, arm),
@@ -136,13 +136,13 @@ def cloth_direction(
     around_arm, around_leg = (normalize(way, dim=1) for way in off_bone)
     level = normals.new_tensor([1.0, 0.25, 1.0])
     at_seat = ramp(leg, -0.22, -0.08) * (1 - ramp(leg, 0.80, 0.86)) * (arm < 0)
-    direction = normals + at_seat[:, None] * (normals * level - normals)
+    # What faces down between the legs stays where it is.
+    direction = normals * (1 - at_seat[:, None] * (1 - level))
     on_leg = ramp(leg, 0.16, 0.3) * (1 - ramp(leg, 0.82, 0.87)) * (arm < 0)
     on_arm = ramp(arm, 0.06, 0.14) * (1 - ramp(arm, 0.48, 0.51))
     level_leg = normalize(around_leg * level.new_tensor([1.0, 0.0, 1.0]), dim=1)
     direction = direction + on_leg[:, None] * (level_leg - direction)
-    direction = direction + on_arm[:, None] * (around_arm - direction)
-    return normalize(direction, dim=1)
+    return direction + on_arm[:, None] * (around_arm - direction)
 
 
 def ramp(values: Tensor, start: float, end: float) -> Tensor:
@@ -165,7 +165,7 @@ def drape(rest: Tensor, spot: dict[str, Tensor], arm: Tensor) -> Float[Tensor, "
     high, wide, turn = rest[chosen, 1], radius[chosen], angle[chosen]
     counts = ((turn[:, None] - turn).abs() < 0.16) & (high[:, None] < high + 0.01)
     widest = torch.where(counts, wide, torch.zeros_like(wide)).amax(1)
-    gap = torch.zeros_like(radius).index_copy(0, chosen, (widest - wide).clamp(0, 0.09))
+    gap = torch.zeros_like(radius).index_copy(0, chosen, (widest - wide).clamp(0, 0.06))
     fade = ((rest[:, 1] - bottom) / 0.05).clamp(0, 1)
     return gap * fade
 
@@ -183,17 +183,26 @@ def skin_fields(
     return torch.stack([face, arm - 0.01, torch.where(arm < 0.1, legs, -arm)], 1)
 
 
-def smoothed(body: Body, values: Float[Tensor, "V 3 S"], steps: int) -> Float[Tensor, "V 3 S"]:
-    """Values that each step moves halfway to the mean of their neighbours over the mesh."""
+def smoothed(
+    body: Body,
+    values: Float[Tensor, "V 3 S"],
+    steps: int,
+    amount: Float[Tensor, " V"] | None = None,
+) -> Float[Tensor, "V 3 S"]:
+    """Values that each step moves halfway to the mean of their neighbours over the mesh.
+
+    Where `amount` is below 1, they move less, and not at all where it is 0.
+    """
     ends = edges(body.faces)
     ends = torch.cat([ends, ends.flip(1)])
     count = torch.bincount(ends[:, 0], minlength=len(values)).to(values)
     start, end = ends.T
     share = (1 / count)[start, None]
     flat = values.flatten(1)
+    half = 0.5 if amount is None else 0.5 * amount[:, None]
     for _ in range(steps):
         mean = torch.zeros_like(flat).index_add(0, start, share * flat[end])
-        flat = 0.5 * (flat + mean)
+        flat = flat + half * (mean - flat)
     return flat.view_as(values)
 
 

@@ -172,7 +172,7 @@ def sample_top(dice: Dice, kind: str, waist: float) -> Garment:
     sleeve, thickness, looseness = (dice.between(*limits) for limits in TOPS[kind])
     if kind == "shirt":  # sleeves end above the elbow or at the wrist
         sleeve = dice.between(1.9, 2.04) if dice.chance(0.6) else dice.between(0.5, 0.8)
-    hem = waist + dice.between(0.02, 0.1) if kind == "crop_top" else dice.between(-0.09, 0.04)
+    hem = waist + dice.between(0.02, 0.1) if kind == "crop_top" else dice.between(-0.06, 0.05)
     return Garment(
         kind,
         hem=hem,
@@ -255,13 +255,13 @@ def sample_outerwear(dice: Dice, frequencies: Frequencies) -> list[Garment]:
         opening = dice.between(0.02, 0.075) if dice.chance(frequencies.jacket_open) else 0.0
         jacket = Garment(
             "coat" if long else "jacket",
-            hem=-0.08 if long else dice.between(-0.10, 0.06),
+            hem=-0.08 if long else dice.between(-0.07, 0.07),
             sleeve=dice.between(1.88, 2.08),
             neck=dice.between(0.0, 0.035),
             vee=dice.between(0.0, 0.1),
             opening=opening,
-            thickness=dice.between(0.010, 0.020),
-            looseness=dice.between(0.5, 1.0),
+            thickness=dice.between(0.007, 0.015),
+            looseness=dice.between(0.4, 0.9),
             flare=dice.between(0.0, 0.015),
             wrinkles=dice.between(0.2, 0.8),
         )

@@ -14,13 +14,14 @@ from meshreg.body.smpl import Body
 from meshreg.data.synthetic.coordinates import BodyCoordinates, named_joints, ramp, smoothed
 
 # The line, and the box around it: metres from the ankle, forward and up from the ground.
-HEEL, BALL, CORE_HEIGHT = -0.022, 0.150, 0.026
+HEEL, BALL, CORE_HEIGHT = -0.022, 0.112, 0.026
 HEEL_WIDTH, BALL_WIDTH = 0.036, 0.053  # half of it
-BEFORE, BEHIND, ABOVE, BELOW = 0.093, 0.046, 0.024, 0.027  # from the line's ends
+BEFORE, BEHIND, ABOVE, BELOW = 0.124, 0.046, 0.024, 0.027  # from the line's ends
 ROUNDNESS = 2.6  # 2: an ellipsoid; larger: a box
 TOE_OUT = 0.004  # the ball lies this much further out than the heel
-UPPER = 0.006  # thickness over the foot
-FOOT_STEPS = 50  # of smoothing, until the toes are one
+UPPER = 0.005  # thickness over the foot
+FOOT_STEPS = 16  # of smoothing, until the toes are one
+TOES = (0.115, 0.140)  # where they begin before the ankle, metres
 WELT = 0.005  # how far the sole's rim stands out
 RIM_HEIGHT = 0.016
 
@@ -44,7 +45,8 @@ def make_shoes(body: Body, at: BodyCoordinates) -> Shoes:
     """Shape the shoe of both feet."""
     ankle = named_joints(body)["left_ankle"]
     flip = torch.where(at.rest[:, :1] < 0, -1.0, 1.0)
-    toeless = smoothed(body, at.rest[..., None], FOOT_STEPS)[..., 0]
+    in_toes = ramp(at.rest[:, 2] - ankle[2], *TOES) * (at.leg > 0.8)
+    toeless = smoothed(body, at.rest[..., None], FOOT_STEPS, in_toes)[..., 0]
     foot, blob = (torch.cat([p[:, :1] * flip, p[:, 1:]], 1) for p in (at.rest, toeless))
     ground = foot[:, 1].min()
     along = (blob[:, 2] - ankle[2]).clamp(HEEL, BALL)

@@ -35,6 +35,7 @@ class Skirt:
     anchors: Int[Tensor, "N A"]  # nearest body vertices
     obstacle: Int[Tensor, " O"]  # body vertices that the skirt must stay out of
     skin_share: Float[Tensor, "N 3"]  # of trunk, thighs and shins in moving a point
+    gives_way: Float[Tensor, " N"]  # 1 where legs push the skirt aside, less at the waist
     side: Float[Tensor, " N"]  # to the left, metres
     front: Float[Tensor, " N"]  # 1 in front, -1 behind
 
@@ -106,7 +107,7 @@ class Skirt:
         obstacle, normal = body[:, self.obstacle], outward[:, self.obstacle]
         for steps in (3, 0):
             push = push_out(posed, obstacle, normal, MARGIN, 0.15)
-            posed = posed + evened(push, COLUMNS, steps)
+            posed = posed + self.gives_way[:, None] * evened(push, COLUMNS, steps)
         return posed
 
 
@@ -144,6 +145,7 @@ def load_skirt(body: Body, at: BodyCoordinates) -> Skirt:
         anchors=candidates[distance.topk(ANCHORS, largest=False).indices],
         obstacle=below[::OBSTACLE_STEP],
         skin_share=torch.stack([trunk, (1 - trunk) * (1 - shin), (1 - trunk) * shin], 1),
+        gives_way=0.2 + 0.8 * ramp(leg, -0.10, 0.06),
         side=template[:, 0],
         front=around[:, 2],
     )
