@@ -106,7 +106,7 @@ def _creases(points: Points, flat: Panels, cloth: Cloths) -> Float[Tensor, " N"]
     ridge = 1 - 2 * value_noise(slanted, seed=cloth.seed + 2).abs()
     fine = value_noise(slanted * 2.3, seed=cloth.seed + 3)
     fine = fine * (1.5 - 40 * points.footprint).clamp(0, 1)
-    return cloth.crease * bunch * (1.6 * ridge + 0.6 * fine + 1.5 * bend)
+    return cloth.crease * bunch * (4.2 * ridge + 1.2 * fine + 4.0 * bend)
 
 
 def _line(distance: Tensor, width: float, blur: Tensor) -> Tensor:
@@ -156,6 +156,6 @@ def _laces(spot: Spot) -> Float[Tensor, " N"]:
     """Laces across the instep and the edge where the sole begins."""
     x, y, z = spot.rest.unbind(-1)
     rows = band(z / 0.014, 0.4, spot.blur / 0.014)
-    instep = step(0.018 - (x.abs() - 0.1).abs(), spot.blur) * (y > -0.945) * (z > 0.0) * (z < 0.09)
+    instep = step(0.016 - (x.abs() - 0.108).abs(), spot.blur) * (y > -0.945) * (z > 0) * (z < 0.08)
     sole = _line(y + 0.962, 0.004, spot.blur)
-    return (0.7 * rows * instep + 0.8 * sole) * spot.shoe
+    return (0.4 * rows * instep + 0.8 * sole) * spot.shoe

@@ -19,9 +19,9 @@ NOSTRIL = (0.0095, 0.5705)
 FACE_Z = 0.075  # the face lies in front of this
 HAND_X, NECK_Y = 0.70, 0.50
 # Skin absorbs by melanin and blood: exp(-density * absorption) of what deeper layers send back.
-_PALE = (0.78, 0.60, 0.50)
-_MELANIN, _BLOOD = (1.0, 1.42, 2.05), (0.06, 0.62, 0.50)
-_FLOOR = (0.014, 0.011, 0.010)
+_PALE = (0.74, 0.58, 0.49)
+_MELANIN, _BLOOD = (1.0, 1.34, 1.78), (0.05, 0.52, 0.44)
+_FLOOR = (0.016, 0.013, 0.012)
 
 
 def skin_tone(melanin: Tensor, blood: Tensor) -> Tensor:
@@ -204,9 +204,9 @@ def hair(points: Points, head: Heads) -> Skin:
     albedo = _mix(head.hair, head.hair_tip, tip) * (1 + 0.35 * lock + 0.35 * strand)[:, None]
     return Skin(
         albedo=albedo.clamp(0.004, 0.85),
-        roughness=0.42 + 0.1 * strand,
-        specular=torch.full_like(x, 0.035),
-        sheen=torch.full_like(x, 0.06),
+        roughness=0.56 + 0.1 * strand,
+        specular=torch.full_like(x, 0.022),
+        sheen=torch.full_like(x, 0.05),
         softness=torch.zeros_like(x),
-        relief=2.2e-3 * lock + 0.7e-3 * strand,
+        relief=2.6e-3 * lock + 0.25e-3 * strand,
     )

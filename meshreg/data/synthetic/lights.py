@@ -95,13 +95,18 @@ def sample_light(rng: np.random.Generator, setting: str) -> Light:
     )
 
 
-def _towards(azimuth: Tensor, elevation: Tensor, up: Float[Tensor, "P 3"]) -> Float[Tensor, "P 3"]:
-    """Unit vectors from angles around the vertical; the camera's axis is azimuth pi."""
+def level_axes(up: Float[Tensor, "P 3"]) -> tuple[Float[Tensor, "P 3"], Float[Tensor, "P 3"]]:
+    """The horizontal directions to the picture's right and away from the camera."""
     axis = up.new_tensor((0.0, 0.0, 1.0)).expand_as(up)
     forward = axis - torch.linalg.vecdot(axis, up)[:, None] * up
-    downward = up.new_tensor((0.0, 1.0, 0.0)).expand_as(up)  # for cameras that look straight down
-    forward = normalize(torch.where(forward.norm(dim=1, keepdim=True) > 1e-3, forward, downward))
-    right = torch.linalg.cross(forward, up)
+    upward = up.new_tensor((0.0, -1.0, 0.0)).expand_as(up)  # for cameras that look straight down
+    forward = normalize(torch.where(forward.norm(dim=1, keepdim=True) > 1e-3, forward, upward))
+    return torch.linalg.cross(forward, up), forward
+
+
+def _towards(azimuth: Tensor, elevation: Tensor, up: Float[Tensor, "P 3"]) -> Float[Tensor, "P 3"]:
+    """Unit vectors from angles around the vertical; the camera's axis is azimuth pi."""
+    right, forward = level_axes(up)
     flat = azimuth.sin()[:, None] * right - azimuth.cos()[:, None] * forward
     return elevation.cos()[:, None] * flat + elevation.sin()[:, None] * up
 

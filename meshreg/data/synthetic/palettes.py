@@ -79,7 +79,7 @@ class Fabric:
 
 _TOPS = (
     Fabric("tee", "plain", 0.23, "neutral neutral saturated navy earth pastel"),
-    Fabric("melange", "melange", 0.09, "neutral navy earth", (0.004, 0.012)),
+    Fabric("melange", "melange", 0.09, "neutral navy earth", (0.002, 0.006)),
     Fabric("breton", "rings", 0.10, "neutral navy saturated", (0.022, 0.12)),
     Fabric("shirt", "plain", 0.08, "neutral pastel navy denim", detail="buttons", crease=0.004),
     Fabric("pinstripe", "stripes", 0.05, "neutral pastel navy", (0.008, 0.03), "buttons"),
@@ -100,8 +100,8 @@ _TOPS = (
 _PANTS = (
     Fabric("jeans", "denim", 0.40, "denim", (0.002, 0.003), "jeans", wear=0.30, crease=0.0035),
     Fabric("chinos", "plain", 0.20, "earth neutral navy", detail="trousers", crease=0.0035),
-    Fabric("suit", "melange", 0.12, "neutral navy", (0.003, 0.006), "trousers", crease=0.002),
-    Fabric("sweat", "melange", 0.10, "neutral navy", (0.004, 0.01), crease=0.004, sheen=0.1),
+    Fabric("suit", "melange", 0.12, "neutral navy", (0.002, 0.004), "trousers", crease=0.002),
+    Fabric("sweat", "melange", 0.10, "neutral navy", (0.002, 0.006), crease=0.004, sheen=0.1),
     Fabric("sport", "plain", 0.08, "neutral neutral navy saturated", specular=0.05, roughness=0.5),
     Fabric("check", "tartan", 0.03, "neutral earth", (0.05, 0.1), "trousers"),
     Fabric("camouflage", "camouflage", 0.03, "earth", (0.1, 0.2), "jeans"),
@@ -119,7 +119,7 @@ _DRESSES = (
     Fabric("satin", "plain", 0.04, "saturated pastel", roughness=0.35, specular=0.06, sheen=0.0),
 )
 _COATS = (
-    Fabric("wool", "melange", 0.35, "neutral earth navy", (0.004, 0.012), "buttons", sheen=0.12),
+    Fabric("wool", "melange", 0.35, "neutral earth navy", (0.002, 0.006), "buttons", sheen=0.12),
     Fabric("jacket", "plain", 0.27, "neutral earth navy saturated", detail="zip", crease=0.004),
     Fabric("denim", "denim", 0.12, "denim", (0.002, 0.003), "buttons", wear=0.25),
     Fabric("leather", "plain", 0.10, "leather", detail="zip", roughness=0.36, specular=0.05),

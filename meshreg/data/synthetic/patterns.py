@@ -180,9 +180,9 @@ def chest_print(spot: Spot) -> Weights:
 
 def melange(spot: Spot) -> Weights:
     """Mixed yarns: specks of the second colour in the first."""
-    cells = torch.stack([spot.flat.around, spot.flat.along * 0.3], -1)
+    cells = torch.stack([spot.flat.around, spot.flat.along * 0.6], -1)
     speck = value_noise(cells / spot.cloth.repeat[:, None], seed=spot.cloth.seed)
-    visible = (1.5 - spot.blur / spot.cloth.repeat).clamp(0, 1)
+    visible = (1.3 - 1.5 * spot.blur / spot.cloth.repeat).clamp(0, 1)
     return 0.12 + 0.1 * speck * visible, torch.zeros_like(speck)
 
 

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -56,6 +56,14 @@ class ShadowMap:
         found = rasterizer.fragments(seen, faces, K, (size, size))
         depth = found.zbuf[..., 0]
         self.depth = torch.where(depth > 0, depth, 2 * _FAR)
+
+    def covers(
+        self, place: Float[Tensor, "N 3"], person: Int[Tensor, " N"]
+    ) -> Bool[Tensor, " N"]:
+        """Which points lie where the map sees, so that they can be in the person's shadow."""
+        seen = torch.einsum("nij,nj->ni", self.axes[person], place) - self.origin[person]
+        where = (seen[:, :2] / seen[:, 2:] * self.focal[person, None]).abs()
+        return (where < self.size / 2).all(1)
 
     def lit(self, place: Float[Tensor, "N 3"], person: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
         """The share of the light that reaches points (camera frame): 0 in full shadow, 1 in none."""
