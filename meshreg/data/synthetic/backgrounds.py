@@ -1,11 +1,12 @@
 """What lies behind people: sampled places seen by the picture's own camera, in linear light."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from meshreg.data.synthetic import scenery
 from meshreg.data.synthetic.blur import blur_picture
@@ -17,6 +18,7 @@ from meshreg.data.synthetic.shadows import ShadowMap
 from meshreg.data.synthetic.textures import Surfaces, stack_materials, textured
 
 _TREES = 30.0  # metres to the skyline
+_ABSTRACT = KINDS.index("abstract")
 _SKY = -1  # material of pixels that hit nothing
 
 
@@ -40,9 +42,43 @@ class Backdrop:
 
 
 def render_scenes(
+    scenes: Sequence[Scene],
+    view: View,
+    lights: Lights,
+    size: tuple[int, int],
+    *,
+    coarse: int = 2,
+) -> Backdrop:
+    """See each scene with its picture's camera.
+
+    Every `coarse`th pixel is computed and those between are interpolated: backgrounds are soft.
+    """
+    small = (-(-size[0] // coarse), -(-size[1] // coarse))
+    thumb = _render(scenes, replace(view, K=_shrunk(view.K, coarse)), lights, small)
+    if coarse == 1:
+        return thumb
+    layers = thumb.rgb.permute(0, 3, 1, 2)
+    rgb = interpolate(layers, scale_factor=coarse, mode="bilinear", align_corners=False)
+
+    def enlarged(image: Tensor) -> Tensor:
+        wide = image.repeat_interleave(coarse, 1).repeat_interleave(coarse, 2)
+        return wide[:, : size[0], : size[1]]
+
+    rgb = rgb.permute(0, 2, 3, 1)[:, : size[0], : size[1]]
+    return Backdrop(rgb, enlarged(thumb.depth), enlarged(thumb.is_ground))
+
+
+def _shrunk(K: Float[Tensor, "B 3 3"], coarse: int) -> Float[Tensor, "B 3 3"]:
+    """The intrinsics of pixels that are `coarse` times as large."""
+    small = K / coarse
+    small[:, :2, 2] = (K[:, :2, 2] + 0.5) / coarse - 0.5
+    small[:, 2, 2] = 1
+    return small
+
+
+def _render(
     scenes: Sequence[Scene], view: View, lights: Lights, size: tuple[int, int]
 ) -> Backdrop:
-    """See each scene with its picture's camera."""
     device = view.K.device
     ray = rays(view.K, size)
     axes = _scene_axes(scenes, view.up)
@@ -71,13 +107,15 @@ def render_scenes(
     glow = table.texture[seen.row] == scenery.TEXTURES.index("glow")
     shade = light[picture, seen.face * 2 + toward]
     shade = torch.where(glow[:, None], torch.full_like(shade, 2.2), shade)
-    rgb = _sky(scenes, way, device).flatten(0, 2)
-    rgb[index] = color * shade
+    color = color * shade * _corners(scenes, view, seen, picture)[:, None]
+    rgb = torch.empty_like(way).flatten(0, 2)
+    rgb[index] = color
+    above = (~hit).flatten().nonzero()[:, 0]
+    rgb[above] = _sky(scenes, way.flatten(0, 2)[above], above // (size[0] * size[1]))
     rgb = rgb.unflatten(0, t.shape)
-    rgb = rgb * _corners(scenes, view, point, material)[..., None]
     abstract = _flags(scenes, "abstract", device)
     if abstract.any():
-        rgb = torch.where(abstract[:, None, None, None], _abstract(scenes, size, device), rgb)
+        rgb[abstract] = _abstract([s for s in scenes if s.kind == _ABSTRACT], size, device)
     placed = hit & ~abstract[:, None, None]
     depth = torch.where(placed, t, torch.zeros_like(t))
     return Backdrop(rgb, depth, (placed & (material == GROUND)).to(rgb))
@@ -175,32 +213,35 @@ def _light_on_faces(lights: Lights, axes: Float[Tensor, "B 3 3"]) -> Float[Tenso
 
 
 def _corners(
-    scenes: Sequence[Scene], view: View, point: Tensor, material: Tensor
-) -> Float[Tensor, "B H W"]:
+    scenes: Sequence[Scene], view: View, seen: Surfaces, picture: Int[Tensor, " N"]
+) -> Float[Tensor, " N"]:
     """Darker where walls and floor meet."""
     low, high, is_room = _rooms(scenes, view)
     lift = torch.zeros_like(low)
     lift[:, 1] = view.height
-    low, high = (low + lift)[:, None, None], (high + lift)[:, None, None]
-    gap = torch.minimum(point - low, high - point).clamp(min=0)
-    near = gap.sort(-1).values[..., 1]  # the smallest gap is the surface itself
-    dark = 0.45 * torch.exp(-near / 0.35)
-    inside = is_room[:, None, None] & (material < FIRST_BOX)
-    return 1 - torch.where(inside, dark, torch.zeros_like(dark))
+    low, high = (low + lift)[picture], (high + lift)[picture]
+    a, b, c = torch.minimum(seen.point - low, high - seen.point).clamp(min=0).unbind(-1)
+    # The smallest gap is that to the surface itself: the one in the middle counts.
+    near = torch.maximum(torch.minimum(a, b), torch.minimum(torch.maximum(a, b), c))
+    inside = is_room[picture] & (seen.row % (FIRST_BOX + scenery.MAX_BOXES) < FIRST_BOX)
+    return 1 - inside * 0.45 * torch.exp(-near / 0.35)
 
 
-def _sky(scenes: Sequence[Scene], way: Tensor, device: torch.device) -> Float[Tensor, "B H W 3"]:
+def _sky(
+    scenes: Sequence[Scene], way: Float[Tensor, "N 3"], picture: Int[Tensor, " N"]
+) -> Float[Tensor, "N 3"]:
     """A gradient from horizon to zenith, with clouds on a plane overhead."""
-    flat = torch.hypot(way[..., 0], way[..., 2])
-    slope = torch.atan2(way[..., 1], flat).clamp(min=0)
-    seeds = torch.tensor([scene.seed for scene in scenes], device=device)[:, None, None]
-    overhead = way[..., ::2] / (way[..., 1:2].clamp(min=0) + 0.15)
+    device = way.device
+    flat = torch.hypot(way[:, 0], way[:, 2])
+    slope = torch.atan2(way[:, 1], flat).clamp(min=0)
+    seeds = torch.tensor([scene.seed for scene in scenes], device=device)[picture]
+    overhead = way[:, ::2] / (way[:, 1:2].clamp(min=0) + 0.15)
     puff = fractal_noise(overhead * 1.2, seed=seeds + 1, octaves=3)
-    cover = _numbers([scene.clouds for scene in scenes], device)[:, None, None]
-    cloud = ((puff + 1.6 * cover - 0.9) * 2).clamp(0, 1)[..., None]
-    zenith = _numbers([scene.sky for scene in scenes], device)[:, None, None]
-    horizon = _numbers([scene.horizon for scene in scenes], device)[:, None, None]
-    clear = torch.lerp(horizon, zenith, (slope * 1.6).clamp(0, 1).sqrt()[..., None])
+    cover = _numbers([scene.clouds for scene in scenes], device)[picture]
+    cloud = ((puff + 1.6 * cover - 0.9) * 2).clamp(0, 1)[:, None]
+    zenith = _numbers([scene.sky for scene in scenes], device)[picture]
+    horizon = _numbers([scene.horizon for scene in scenes], device)[picture]
+    clear = torch.lerp(horizon, zenith, (slope * 1.6).clamp(0, 1).sqrt()[:, None])
     return torch.lerp(clear, horizon * 1.05, cloud)
 
 

@@ -39,6 +39,7 @@ _WALL = tuple(
 )
 _FLOOR = tuple(linear(code) for code in "8a6444 a98259 5d422e 9a948a 777470 b8ad9d 4b4a49".split())
 _GREEN = tuple(linear(code) for code in "3c4f24 4d6130 2d3f22 5f6b35 6c7042 27361f".split())
+_DAYLIGHT = tuple(linear(code) for code in "e8eef5 d5e2ee f4ecd8 c9d8e2".split())
 _GREY = tuple(linear(code) for code in "5a5a5a 6b6863 7d7a74 4a4b4e 8a8377".split())
 _FACADE = tuple(linear(code) for code in "9c7a64 b5a48d 8b8d90 7a4a3a c9bfae 64686e a89c8a".split())
 
@@ -165,7 +166,9 @@ def _furniture(rng: np.random.Generator) -> list[Box]:
     for _ in range(int(rng.integers(1, 6))):
         x, y = _between(rng, -3.5, 3.0), _between(rng, 0.9, 1.7)
         width, height = _between(rng, 0.3, 1.6), _between(rng, 0.3, 1.3)
-        look = _material(rng, "picture picture glow plain", SATURATED + PASTEL + NEUTRAL, (0.2, 0.8))
+        look = _material(rng, "picture picture plain", SATURATED + PASTEL + NEUTRAL, (0.2, 0.8))
+        window = _material(rng, "glow", _DAYLIGHT, (0.4, 0.8), NEUTRAL[6:])
+        look = window if rng.random() < 0.35 else look
         boxes.append(Box((x, y, 90.0), (x + width, y + height, 91.0), look))
     if rng.random() < 0.4:
         x = _between(rng, -3, 2)
@@ -180,7 +183,9 @@ def _houses(rng: np.random.Generator) -> list[Box]:
     depth = _between(rng, 1.6, 6.0)
     while x < 30 and len(boxes) < 6:
         width, height = _between(rng, 5, 14), _between(rng, 5, 22)
-        look = _material(rng, "windows windows bricks plain", _FACADE, (1.6, 3.2), NEUTRAL[:4])
+        look = _material(rng, "windows windows windows plain", _FACADE, (1.4, 3.2), NEUTRAL[:4])
+        bricks = _material(rng, "bricks", _FACADE, (0.22, 0.3), _GREY)
+        look = bricks if rng.random() < 0.2 else look
         z = depth + _between(rng, 0, 0.5)
         boxes.append(Box((x, 0.0, z), (x + width, height, z + 2.0), look))
         x += width * _between(rng, 1.0, 1.5)
@@ -188,7 +193,8 @@ def _houses(rng: np.random.Generator) -> list[Box]:
         x, z = _between(rng, -8, 8), _between(rng, 1.15, depth)
         shape = int(rng.integers(3))
         width, height = ((0.12, 4.0), (_between(rng, 2, 4), 1.4), (_between(rng, 0.4, 2), 1.0))[shape]
-        look = _material(rng, "plain", SATURATED + NEUTRAL, (0.5, 1))
+        colors = NEUTRAL[:6] if shape == 0 else SATURATED + NEUTRAL * 2
+        look = _material(rng, "plain", colors, (0.5, 1))
         boxes.append(Box((x, 0.0 if shape != 1 else 0.25, z), (x + width, height, z + 0.1), look))
     return boxes
 

@@ -63,7 +63,7 @@ def textured(seen: Surfaces, materials: Materials) -> Float[Tensor, "N 3"]:
     """The albedo of surface points."""
     kind = materials.texture[seen.row]
     mix = torch.zeros_like(seen.blur)
-    tone = torch.ones_like(seen.blur)
+    tone = torch.ones_like(seen.point)
     for number in torch.bincount(kind, minlength=len(TEXTURES)).nonzero()[:, 0].tolist():
         index = (kind == number).nonzero()[:, 0]
         row, face, point = seen.row[index], seen.face[index], seen.point[index]
@@ -71,9 +71,10 @@ def textured(seen: Surfaces, materials: Materials) -> Float[Tensor, "N 3"]:
         u = torch.where(face == 0, point[:, 2], point[:, 0])
         v = torch.where(face == 1, point[:, 2], point[:, 1])
         spot = _Spot(u / scale, v / scale, seen.blur[index] / scale, materials.seed[row], point, scale)
-        mix[index], tone[index] = _TEXTURES[number](spot)
+        mix[index], tint = _TEXTURES[number](spot)
+        tone[index] = tint if tint.ndim == 2 else tint[:, None]
     first, other = materials.color[seen.row], materials.other[seen.row]
-    return (torch.lerp(first, other, mix.clamp(0, 1)[:, None]) * tone[:, None]).clamp(0.003, 0.95)
+    return (torch.lerp(first, other, mix.clamp(0, 1)[:, None]) * tone).clamp(0.003, 0.95)
 
 
 def _cell_tone(column: Tensor, row: Tensor, seed: Tensor, strength: float) -> Tensor:
@@ -143,18 +144,26 @@ def _foliage(spot: _Spot) -> tuple[Tensor, Tensor]:
     return (0.5 + mass).clamp(0, 1), (1 + 0.9 * mass + 0.5 * leaf).clamp(0.12, 2)
 
 
+def _hues(column: Tensor, row: Tensor, seed: Tensor, strength: float) -> Tensor:
+    """A random tint per cell."""
+    bits = lattice_bits(column.int(), row.int(), seed=seed)
+    channels = [to_unit(bits * odd) for odd in (1, 30011, 52347)]
+    return 1 + strength * (2 * torch.stack(channels, -1) - 1)
+
+
 def _shelf(spot: _Spot) -> tuple[Tensor, Tensor]:
-    """Boards with things of all brightness between them."""
+    """Boards with things of all colours between them."""
     board = band(spot.v, 0.1, spot.width)
-    things = _cell_tone((spot.u * 7).floor(), spot.v.floor(), spot.seed, 0.9)
-    mixed = to_unit(lattice_bits((spot.u * 7).int(), spot.v.int(), seed=spot.seed + 1))
-    return mixed * (1 - board), torch.lerp(things, torch.ones_like(things), board)
+    column = (spot.u * 5 + 0.3 * (spot.u * 2).floor()).floor()
+    things = _hues(column, spot.v.floor(), spot.seed, 0.75)
+    return 0.5 * (1 - board), torch.lerp(things, torch.ones_like(things), board[:, None])
 
 
 def _picture(spot: _Spot) -> tuple[Tensor, Tensor]:
     cells = torch.stack([spot.u, spot.v], -1) * 2
     shapes = fractal_noise(cells, seed=spot.seed, octaves=3)
-    return (0.5 + 3 * shapes).clamp(0, 1), 1 + 0.5 * value_noise(cells * 3, seed=spot.seed + 1)
+    hue = _hues((shapes * 6).floor(), spot.seed % 97, spot.seed, 0.5)
+    return (0.5 + 3 * shapes).clamp(0, 1), hue
 
 
 def _glow(spot: _Spot) -> tuple[Tensor, Tensor]:
