@@ -57,7 +57,7 @@ def render_scenes(
     thumb = _render(scenes, replace(view, K=_shrunk(view.K, coarse)), lights, small)
     if coarse == 1:
         return thumb
-    layers = thumb.rgb.permute(0, 3, 1, 2)
+    layers = _smoothed(thumb.rgb.permute(0, 3, 1, 2))
     rgb = interpolate(layers, scale_factor=coarse, mode="bilinear", align_corners=False)
 
     def enlarged(image: Tensor) -> Tensor:
@@ -66,6 +66,17 @@ def render_scenes(
 
     rgb = rgb.permute(0, 2, 3, 1)[:, : size[0], : size[1]]
     return Backdrop(rgb, enlarged(thumb.depth), enlarged(thumb.is_ground))
+
+
+def _smoothed(layers: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+    """A 3x3 binomial filter against jagged edges."""
+    for axis in (2, 3):
+        size = layers.shape[axis]
+        first, last = layers.narrow(axis, 0, 1), layers.narrow(axis, size - 1, 1)
+        wide = torch.cat([first, layers, last], axis)
+        pairs = wide.narrow(axis, 0, size + 1) + wide.narrow(axis, 1, size + 1)
+        layers = (pairs.narrow(axis, 0, size) + pairs.narrow(axis, 1, size)) / 4
+    return layers
 
 
 def _shrunk(K: Float[Tensor, "B 3 3"], coarse: int) -> Float[Tensor, "B 3 3"]:

@@ -19,14 +19,14 @@ NOSTRIL = (0.0095, 0.5705)
 FACE_Z = 0.075  # the face lies in front of this
 HAND_X, NECK_Y = 0.70, 0.50
 # Skin absorbs by melanin and blood: exp(-density * absorption) of what deeper layers send back.
-_PALE = (0.74, 0.58, 0.49)
-_MELANIN, _BLOOD = (1.0, 1.34, 1.78), (0.05, 0.52, 0.44)
-_FLOOR = (0.016, 0.013, 0.012)
+_PALE = (0.76, 0.60, 0.51)
+_MELANIN, _BLOOD = (1.0, 1.30, 1.68), (0.05, 0.46, 0.42)
+_FLOOR = (0.018, 0.016, 0.015)
 
 
 def skin_tone(melanin: Tensor, blood: Tensor) -> Tensor:
     """Linear RGB of skin; melanin 0..1 runs evenly from the palest people to the darkest."""
-    density = 0.10 + 2.35 * melanin**1.15
+    density = 0.08 + 2.6 * melanin**1.45
     pale, dark, red, floor = (
         melanin.new_tensor(values) for values in (_PALE, _MELANIN, _BLOOD, _FLOOR)
     )
@@ -43,20 +43,20 @@ def bare_skin(points: Points, head: Heads) -> Skin:
     tan = value_noise(points.rest * 3.5, seed=seed + 1)
     melanin = (head.melanin * (1 + 0.05 * tan) + 0.012 * mottle).clamp(0, 1.1)
     melanin = melanin * (1 - 0.45 * _palms(points)) + 0.05 * head.melanin * _joints(points)
-    spots = value_noise(points.rest * 230, seed=seed + 2)
-    freckled = head.freckles * (spots > 0.45) * ((y - 0.53) * 12).clamp(0, 1) * face
-    melanin = melanin + 0.22 * freckled * (1 - points.footprint * 250).clamp(0, 1)
+    spots = value_noise(points.rest * 330, seed=seed + 2)
+    freckled = head.freckles * ((spots - 0.4) * 3).clamp(0, 1) * ((y - 0.53) * 12).clamp(0, 1) * face
+    melanin = melanin + 0.16 * freckled * (1 - points.footprint * 250).clamp(0, 1)
     blood = 0.22 + 0.35 * head.blood + 0.07 * mottle + 0.35 * _flush(points) + 0.25 * _joints(points)
     albedo = skin_tone(melanin, blood.clamp(min=0))
     nails = _nails(points)
     albedo = albedo + 0.3 * nails[:, None] * (albedo.new_tensor((0.75, 0.5, 0.45)) - albedo)
-    gloss = torch.full_like(x, 0.52)
+    gloss = torch.full_like(x, 0.58)
     index = face.nonzero()[:, 0]
     albedo[index], gloss[index] = _face(points.at(index), head.at(index), albedo[index])
     return Skin(
         albedo=albedo.clamp(0.004, 0.9),
         roughness=gloss,
-        specular=0.022 + 0.012 * head.shine,
+        specular=0.016 + 0.010 * head.shine,
         sheen=torch.full_like(x, 0.02),
         softness=torch.ones_like(x),
         relief=2.5e-4 * mottle,
@@ -104,7 +104,7 @@ def _face(points: Points, head: Heads, skin: Tensor) -> tuple[Tensor, Tensor]:
     side = x.abs()
     # Features thinner than a pixel would flicker: the filter is never narrower than the pixel.
     blur = points.footprint.clamp(min=0.0008)
-    gloss = torch.full_like(x, 0.46)
+    gloss = torch.full_like(x, 0.52)
     color = _mix(skin, skin * 0.45, 0.75 * _shadows(points))
     color = _beard(points, head, color)
     color, gloss = _lips(points, head, color, gloss)
@@ -155,7 +155,7 @@ def _lips(points: Points, head: Heads, color: Tensor, gloss: Tensor) -> tuple[Te
     full = 0.0108 * (1 - t.square())
     top, bottom = line + bow - y, y - (line - full)
     inside = step(torch.minimum(top, bottom), blur) * step((1 - t) * MOUTH_HALF, blur)
-    red = color * color.new_tensor((0.92, 0.62, 0.66))
+    red = color * color.new_tensor((0.90, 0.54, 0.60))
     red = _mix(red, head.lips, head.lipstick * 0.8)
     color = _mix(color, red, 0.85 * inside)
     parting = step(0.0011 - (y - line).abs(), blur) * step((1.02 - t) * MOUTH_HALF, blur)

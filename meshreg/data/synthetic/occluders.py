@@ -148,13 +148,28 @@ def _shapes(
     bars = torch.maximum(0.014 - gap.abs() * 0.09, 0.018 - (v + b).abs())
     bars = torch.minimum(bars, torch.minimum(v + b + 0.02, 1.5 - u.abs()))
     leaves = torch.minimum(round_ + 0.1 * rough, 0.09 * (rough + 0.12))
-    kinds = [box, box, bars, round_ + 0.06 * rough, leaves, capsule]
+    kinds = [box, box, bars, round_ + 0.06 * rough, leaves, torch.maximum(capsule, _hand(u, v - b, a))]
     inside = torch.zeros_like(u) - 1
     for k, kind in enumerate(kinds):
         inside = torch.where(shape == k, kind, inside)
     rounded = 0.55 + 0.45 * (1 - (u / a).clamp(-1, 1).square()).sqrt() - 0.25 * (u / a).clamp(-1, 1)
     tone = torch.where((shape == 1) | (shape == 5), rounded, 1 + 0.3 * rough)
     return inside, torch.where(shape == 4, 1 + 0.9 * rough, tone).clamp(0.1, 1.6)
+
+
+def _hand(u: Tensor, v: Tensor, wrist: Tensor) -> Tensor:
+    """A palm with four fingers and a thumb, at the end of a wrist of this half width."""
+    u, v = u / wrist, v / wrist
+    palm = 1 - torch.hypot(u / 1.15, (v - 1.3) / 1.5)
+    best = palm * 1.1
+    for side, reach in ((-0.85, 3.6), (-0.3, 4.1), (0.28, 4.0), (0.82, 3.3)):
+        along = ((v - 1.6) / (reach - 1.6)).clamp(0, 1)
+        best = torch.maximum(
+            best, 0.27 - torch.hypot(u - side * (1 + 0.3 * along), v - 1.6 - along * (reach - 1.6))
+        )
+    along = ((v - 0.6) / 1.5).clamp(0, 1)
+    thumb = 0.32 - torch.hypot(u + 1.0 + 0.8 * along, v - 0.6 - 1.5 * along)
+    return torch.maximum(best, thumb) * wrist
 
 
 def _kept_small(

@@ -107,7 +107,10 @@ def _difference(
         other = table[points.pixel + offset]
         other = torch.where(other >= 0, other, own)
         near = (points.place[other, 2] - points.place[:, 2]).abs() < _GAP
-        return torch.where(near & (points.layer[other] == points.layer), other, own)
+        # Where two panels meet their reliefs do not: a seam, not a cliff.
+        cliff = (relief[other] - relief).abs() > 0.5 * points.footprint
+        same = points.layer[other] == points.layer
+        return torch.where(near & same & ~cliff, other, own)
 
     front, back = neighbour(ahead), neighbour(-behind)
     return points.place[front] - points.place[back], relief[front] - relief[back]

@@ -169,7 +169,7 @@ def pick(rng: np.random.Generator, colors: tuple[Rgb, ...]) -> Rgb:
     lightness = float(np.exp(0.16 * (2 * rng.random() - 1)))
     tints = 1 + 0.10 * (2 * rng.random(3) - 1)
     r, g, b = (
-        float(min(0.88, c * lightness * t)) for c, t in zip(base, tints, strict=True)
+        float(min(0.78, c * lightness * t)) for c, t in zip(base, tints, strict=True)
     )
     return r, g, b
 

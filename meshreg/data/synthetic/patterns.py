@@ -138,7 +138,8 @@ def blocks(spot: Spot) -> Weights:
     side = step(0.014 - (spot.flat.angle.abs() - math.pi / 2).abs() * 0.08, spot.blur)
     trouser = panel == LEG
     sole = step(-0.962 - spot.rest[:, 1], spot.blur)
-    flash = step(0.012 - ((spot.rest[:, 2] + spot.rest[:, 1] * 0.5 + 0.44) % 0.05 - 0.025).abs(), spot.blur)
+    slant = spot.rest[:, 2] + spot.rest[:, 1] * 0.5 + 0.44
+    flash = step(0.007 - (slant.clamp(-0.05, 0.0) % 0.025 - 0.0125).abs(), spot.blur)
     second = torch.where(trouser, side, yoke)
     second = torch.where(spot.shoe > 0, sole, second)
     third = torch.where(trouser, torch.zeros_like(line), line)

@@ -118,6 +118,10 @@ def sample_scene(rng: np.random.Generator, *, outdoor: bool) -> Scene:
         floor = _material(rng, "asphalt asphalt tiles bricks", _GREY, (0.2, 0.9), _GREY)
     elif kind == "park":
         floor = _material(rng, "grass grass asphalt", _GREEN, (0.2, 0.5), EARTH)
+    skyline = _material(rng, "foliage foliage plain", _GREEN, (0.3, 1.2), _GREEN)
+    if kind == "abstract":  # only the colours count
+        skyline = _material(rng, "plain", SATURATED + EARTH, (1, 2))
+        floor = _material(rng, "plain", SATURATED + PASTEL + NEUTRAL + EARTH, (1, 2))
     blue = _between(rng, 0, 1)
     sky_light = _between(rng, 0.5, 1.1)
     side = sorted(_between(rng, 0.35, 2.2) for _ in range(2))
@@ -127,7 +131,7 @@ def sample_scene(rng: np.random.Generator, *, outdoor: bool) -> Scene:
         room=(-side[0], side[1], -1.5, _between(rng, 1.15, 2.4), _between(rng, 2.4, 3.4)),
         ground=floor,
         walls=walls,
-        skyline=_material(rng, "foliage foliage plain", _GREEN, (0.3, 1.2), _GREEN),
+        skyline=skyline,
         skyline_height=_between(rng, 0.02, 0.25) * (rng.random() < 0.75),
         sky=(sky_light * (0.75 - 0.5 * blue), sky_light * (0.82 - 0.25 * blue), sky_light),
         horizon=(sky_light * 1.05, sky_light * 1.05, sky_light * 1.05),
