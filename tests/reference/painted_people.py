@@ -76,9 +76,7 @@ def poses(count: int, *, first: int = 0, turn: bool = True) -> tuple[Tensor, Ten
 
     pose = torch.eye(3).expand(count, 24, 3, 3).clone()
     rotvec = bank.body_pose[index].float()
-    pose[:, 1 : 1 + rotvec.shape[1]] = (
-        rotvec if rotvec.ndim == 4 else roma.rotvec_to_rotmat(rotvec)
-    )
+    pose[:, 1 : 1 + rotvec.shape[1]] = rotvec if rotvec.ndim == 4 else roma.rotvec_to_rotmat(rotvec)
     pose[:, 0] = spin @ root if turn else torch.eye(3)
     generator = torch.Generator().manual_seed(first)
     return pose, torch.randn(count, 10, generator=generator) * 0.8

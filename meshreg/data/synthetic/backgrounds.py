@@ -87,9 +87,7 @@ def _shrunk(K: Float[Tensor, "B 3 3"], coarse: int) -> Float[Tensor, "B 3 3"]:
     return small
 
 
-def _render(
-    scenes: Sequence[Scene], view: View, lights: Lights, size: tuple[int, int]
-) -> Backdrop:
+def _render(scenes: Sequence[Scene], view: View, lights: Lights, size: tuple[int, int]) -> Backdrop:
     device = view.K.device
     ray = rays(view.K, size)
     axes = _scene_axes(scenes, view.up)
@@ -179,7 +177,7 @@ def _first_hit(
     room = is_room[:, None, None]
     t, material = torch.where(room, t, open_t), torch.where(room, inside, outside)
     face = torch.where(room, face, open_face)
-    # --- boxes ---------------------------------------------------------------------------------------
+    # --- boxes -----------------------------------------------------------------------------------
     rows = [scenery.placed(s, d) for s, d in zip(scenes, view.distance.tolist(), strict=True)]
     corners = _numbers(rows, device).unflatten(-1, (2, 3))
     corners[..., 1] -= view.height[:, None, None]
@@ -267,11 +265,13 @@ def _abstract(
     y, x = (y * scale).expand(-1, -1, size[1]), (x * scale).expand(-1, size[0], -1)
     cells = torch.stack([x, y], -1)
     mixes = [
-        (0.5 + 0.9 * fractal_noise(cells + 31 * k, seed=seeds + k, octaves=4)).clamp(0, 1)[..., None]
+        (0.5 + 0.9 * fractal_noise(cells + 31 * k, seed=seeds + k, octaves=4)).clamp(0, 1)[
+            ..., None
+        ]
         for k in range(2)
     ]
     one, two, three = (
-        _numbers([getattr(getattr(s, name), "color") for s in scenes], device)[:, None, None]
+        _numbers([getattr(s, name).color for s in scenes], device)[:, None, None]
         for name in ("ground", "walls", "skyline")
     )
     return torch.lerp(torch.lerp(one, two, mixes[0]), three, mixes[1])

@@ -65,7 +65,9 @@ def sample_degradation(
 
     def sometimes(k: int, probability: float, low: float, high: float) -> float:
         worth = u[k] < probability * strength
-        return float(low + (high - low) * u[k] / max(probability * strength, 1e-9)) if worth else 0.0
+        return (
+            float(low + (high - low) * u[k] / max(probability * strength, 1e-9)) if worth else 0.0
+        )
 
     return Degradation(
         exposure=float(2 ** ((2 * u[0] - 1) * 0.6 * strength)),
@@ -118,9 +120,10 @@ def degrade(
 
 def _lens(camera: Degradations, size: tuple[int, int]) -> Float[Tensor, "B H W 3"]:
     """Exposure, white balance and the light lost towards the corners."""
-    gain = torch.stack(
-        [1 + camera.warmth, 1 + camera.green, 1 - 1.2 * camera.warmth], -1
-    ) * camera.exposure[:, None]
+    gain = (
+        torch.stack([1 + camera.warmth, 1 + camera.green, 1 - 1.2 * camera.warmth], -1)
+        * camera.exposure[:, None]
+    )
     y = torch.linspace(-1, 1, size[0], device=gain.device)
     x = torch.linspace(-1, 1, size[1], device=gain.device)
     corner = (y[:, None].square() + x.square()) / 2
@@ -140,9 +143,7 @@ def _sensor_noise(
     return grain * (read.square() + shot.square() * light.clamp(0, 1)).sqrt()
 
 
-def _processed(
-    picture: Float[Tensor, "B H W 3"], camera: Degradations
-) -> Float[Tensor, "B H W 3"]:
+def _processed(picture: Float[Tensor, "B H W 3"], camera: Degradations) -> Float[Tensor, "B H W 3"]:
     """Gamma, contrast about middle grey and saturation."""
     gamma, contrast, saturation = (
         s[:, None, None, None] for s in (camera.gamma, camera.contrast, camera.saturation)

@@ -1,7 +1,6 @@
 """Bare skin and hair: tone, eyes, brows, lips, beard and strands, painted by place on the body."""
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from meshreg.data.synthetic.fabric import Skin
@@ -44,9 +43,13 @@ def bare_skin(points: Points, head: Heads) -> Skin:
     melanin = (head.melanin * (1 + 0.05 * tan) + 0.012 * mottle).clamp(0, 1.1)
     melanin = melanin * (1 - 0.45 * _palms(points)) + 0.05 * head.melanin * _joints(points)
     spots = value_noise(points.rest * 330, seed=seed + 2)
-    freckled = head.freckles * ((spots - 0.4) * 3).clamp(0, 1) * ((y - 0.53) * 12).clamp(0, 1) * face
+    freckled = (
+        head.freckles * ((spots - 0.4) * 3).clamp(0, 1) * ((y - 0.53) * 12).clamp(0, 1) * face
+    )
     melanin = melanin + 0.16 * freckled * (1 - points.footprint * 250).clamp(0, 1)
-    blood = 0.22 + 0.35 * head.blood + 0.07 * mottle + 0.35 * _flush(points) + 0.25 * _joints(points)
+    blood = (
+        0.22 + 0.35 * head.blood + 0.07 * mottle + 0.35 * _flush(points) + 0.25 * _joints(points)
+    )
     albedo = skin_tone(melanin, blood.clamp(min=0))
     nails = _nails(points)
     albedo = albedo + 0.3 * nails[:, None] * (albedo.new_tensor((0.75, 0.5, 0.45)) - albedo)
@@ -73,7 +76,11 @@ def _bump(points: Points, centre: tuple[float, float, float], radius: float) -> 
 def _flush(points: Points) -> Tensor:
     """Where blood shows: cheeks, the tip of the nose, ears."""
     cheeks = _bump(points, (0.042, 0.585, 0.125), 0.024)
-    return cheeks + 0.8 * _bump(points, (0, 0.575, 0.165), 0.016) + _bump(points, (0.073, 0.6, 0.045), 0.03)
+    return (
+        cheeks
+        + 0.8 * _bump(points, (0, 0.575, 0.165), 0.016)
+        + _bump(points, (0.073, 0.6, 0.045), 0.03)
+    )
 
 
 def _joints(points: Points) -> Tensor:
@@ -85,17 +92,24 @@ def _joints(points: Points) -> Tensor:
 def _palms(points: Points) -> Tensor:
     """1 on palms and soles, which hold little melanin. In T-pose palms face down."""
     x, y, _ = points.rest.unbind(-1)
-    palm = ((x.abs() - HAND_X) * 40).clamp(0, 1) * ((0.392 - (x.abs() - 0.7) * 0.22 - y) * 90).clamp(0, 1)
+    palm = ((x.abs() - HAND_X) * 40).clamp(0, 1) * (
+        (0.392 - (x.abs() - 0.7) * 0.22 - y) * 90
+    ).clamp(0, 1)
     return palm + ((-0.965 - y) * 100).clamp(0, 1)
 
 
 def _nails(points: Points) -> Tensor:
     tips = points.rest.new_tensor(
-        [(0.852, 0.358, 0.022), (0.863, 0.362, -0.023), (0.847, 0.364, -0.056), (0.811, 0.367, -0.073)]
+        [
+            (0.852, 0.358, 0.022),
+            (0.863, 0.362, -0.023),
+            (0.847, 0.364, -0.056),
+            (0.811, 0.367, -0.073),
+        ]
     )
-    hand = points.rest * points.rest.new_tensor([1.0, 1, 1])
-    hand = torch.cat([hand[:, :1].abs(), hand[:, 1:]], 1)
-    return sum(torch.exp(-(hand - tip).square().sum(-1) / 0.007**2) for tip in tips)
+    hand = torch.cat([points.rest[:, :1].abs(), points.rest[:, 1:]], 1)
+    near = [torch.exp(-(hand - tip).square().sum(-1) / 0.007**2) for tip in tips]
+    return torch.stack(near).amax(0)
 
 
 def _face(points: Points, head: Heads, skin: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,7 +123,7 @@ def _face(points: Points, head: Heads, skin: Tensor) -> tuple[Tensor, Tensor]:
     color = _beard(points, head, color)
     color, gloss = _lips(points, head, color, gloss)
     color = _brows(points, head, color)
-    # --- eyes: white, iris, pupil, glint, then lids over them --------------------------------------
+    # --- eyes: white, iris, pupil, then lids over them -------------------------------------------
     u, v = (side - EYE[0]) / EYE_HALF[0], (y - EYE[1] - 0.0006) / (EYE_HALF[1] * head.eye_open)
     width = blur / EYE_HALF[1]
     rim = 1 - u.square() - v.abs() ** 1.6
@@ -118,7 +132,9 @@ def _face(points: Points, head: Heads, skin: Tensor) -> tuple[Tensor, Tensor]:
     ball = torch.full_like(color, 0.58) * color.new_tensor((1.0, 0.93, 0.88))
     ball = _mix(ball, ball * 0.5, (v * 0.9).clamp(0, 1))  # the upper lid's shadow
     ball = _mix(ball, head.iris, step(IRIS_RADIUS - off, blur))
-    ball = _mix(ball, head.iris * 0.3, step(0.0011 - (off - IRIS_RADIUS + 0.0006).abs(), blur) * 0.8)
+    ball = _mix(
+        ball, head.iris * 0.3, step(0.0011 - (off - IRIS_RADIUS + 0.0006).abs(), blur) * 0.8
+    )
     ball = _mix(ball, ball * 0 + 0.006, step(PUPIL_RADIUS - off, blur))
     color = _mix(color, ball, opened)
     lash = step(0.16 - (rim - 0.06).abs() * 0.5, width) * (v > -0.15) + 0.35 * (v <= -0.15) * step(
@@ -170,7 +186,9 @@ def _brows(points: Points, head: Heads, color: Tensor) -> Tensor:
     arch = BROW_Y + 0.0055 * (1 - (2.9 * (t - 0.62)).square() * 0.35)
     half = 0.0038 * head.brow * (1.15 - 0.75 * t.clamp(0, 1.1))
     hairs = 0.8 + 0.35 * value_noise(points.rest * 420, seed=head.seed + 3)
-    inside = step(half - (y - arch).abs(), blur) * step(t * 0.038, blur) * step((1 - t) * 0.038, blur)
+    inside = (
+        step(half - (y - arch).abs(), blur) * step(t * 0.038, blur) * step((1 - t) * 0.038, blur)
+    )
     dark = torch.minimum(head.hair * 0.8, color * 0.55)
     return _mix(color, dark, (inside * hairs * 0.85).clamp(0, 1))
 
@@ -187,7 +205,9 @@ def _beard(points: Points, head: Heads, color: Tensor) -> Tensor:
     chin = torch.maximum(lip, jaw * torch.exp(-((side / 0.027) ** 6)) * (1 - under))
     shape = torch.where(head.beard_shape == 1, lip, torch.where(head.beard_shape == 2, chin, full))
     hairs = 0.75 + 0.5 * value_noise(points.rest * 380, seed=head.seed + 4)
-    return _mix(color, torch.minimum(head.hair, color * 0.6), (shape * hairs * head.beard).clamp(0, 0.9))
+    return _mix(
+        color, torch.minimum(head.hair, color * 0.6), (shape * hairs * head.beard).clamp(0, 0.9)
+    )
 
 
 def hair(points: Points, head: Heads) -> Skin:
@@ -204,7 +224,7 @@ def hair(points: Points, head: Heads) -> Skin:
     albedo = _mix(head.hair, head.hair_tip, tip) * (1 + 0.35 * lock + 0.35 * strand)[:, None]
     return Skin(
         albedo=albedo.clamp(0.004, 0.85),
-        roughness=0.56 + 0.1 * strand,
+        roughness=0.62 + 0.1 * strand,
         specular=torch.full_like(x, 0.022),
         sheen=torch.full_like(x, 0.05),
         softness=torch.zeros_like(x),

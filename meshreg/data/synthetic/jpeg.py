@@ -56,9 +56,7 @@ def _compress_plane(
     return blocks.transpose(2, 3).reshape(num, height, width)
 
 
-def jpeg(
-    srgb: Float[Tensor, "B H W 3"], quality: Float[Tensor, " B"]
-) -> Float[Tensor, "B H W 3"]:
+def jpeg(srgb: Float[Tensor, "B H W 3"], quality: Float[Tensor, " B"]) -> Float[Tensor, "B H W 3"]:
     """Pictures (0..1) as they come back from JPEG files with halved colour resolution."""
     height, width = srgb.shape[1:3]
     rgb = (srgb.clamp(0, 1) * 255).round().permute(0, 3, 1, 2)

@@ -18,18 +18,18 @@ from meshreg.data.synthetic.palettes import (
     NEUTRAL,
     SATURATED,
     Rgb,
-    linear,
     pick,
+    table,
 )
 
 SHAPES = ("board", "pole", "railing", "blob", "foliage", "arm")
-_LEAVES = tuple(linear(code) for code in "3c5a24 4d6b2c 2d4a1f 6b7c33 5a6b2a".split())
-_SKINS = tuple(linear(code) for code in "e6bfa5 c68f6b 96633f 5a3723 33211a".split())
+_LEAVES = table("3c5a24 4d6b2c 2d4a1f 6b7c33 5a6b2a")
+_SKINS = table("e6bfa5 c68f6b 96633f 5a3723 33211a")
 
 
 @dataclass(frozen=True)
 class Occluder:
-    """One thing in front of the person; lengths are shares of the person's height in the picture."""
+    """One thing in front of the person; lengths are shares of the longer side of the person's box."""
 
     shape: int  # index into SHAPES
     x: float  # its middle, from the middle of the person's box
@@ -148,7 +148,14 @@ def _shapes(
     bars = torch.maximum(0.014 - gap.abs() * 0.09, 0.018 - (v + b).abs())
     bars = torch.minimum(bars, torch.minimum(v + b + 0.02, 1.5 - u.abs()))
     leaves = torch.minimum(round_ + 0.1 * rough, 0.09 * (rough + 0.12))
-    kinds = [box, box, bars, round_ + 0.06 * rough, leaves, torch.maximum(capsule, _hand(u, v - b, a))]
+    kinds = [
+        box,
+        box,
+        bars,
+        round_ + 0.06 * rough,
+        leaves,
+        torch.maximum(capsule, _hand(u, v - b, a)),
+    ]
     inside = torch.zeros_like(u) - 1
     for k, kind in enumerate(kinds):
         inside = torch.where(shape == k, kind, inside)

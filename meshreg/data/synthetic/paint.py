@@ -83,9 +83,7 @@ def _roughened(
     within = points.pixel % (height * width)
     row, column = within // width, within % width
     right = _difference(points, relief, table, (column < width - 1) * 1, (column > 0) * 1)
-    down = _difference(
-        points, relief, table, (row < height - 1) * width, (row > 0) * width
-    )
+    down = _difference(points, relief, table, (row < height - 1) * width, (row > 0) * width)
     across = torch.linalg.cross(down[0], points.normal)
     along = torch.linalg.cross(points.normal, right[0])
     area = torch.linalg.vecdot(right[0], across)

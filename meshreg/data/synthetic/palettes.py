@@ -16,21 +16,22 @@ def linear(code: str) -> Rgb:
     return r, g, b
 
 
-def _table(text: str) -> tuple[Rgb, ...]:
+def table(text: str) -> tuple[Rgb, ...]:
+    """The linear light of several sRGB colours, parted by blanks."""
     return tuple(linear(code) for code in text.split())
 
 
-NEUTRAL = _table("0d0d0f 161618 222428 3a3c40 5d5f63 8b8d90 b5b5b3 dcdad4 f2f1ec f7f5f0")
-DENIM = _table("1b2233 232d45 2b3a5a 3f567e 5b769f 8299b8 20232b 4d4f55 a9b8c9")
-NAVY = _table("141a2e 1a2340 0f1a2a 22335c 2d3f66")
-EARTH = _table("4a3626 6b4e33 8a6b47 b08d5f c8ad85 d9c7a5 55532f 6f6a3d 3d4a30 7d4a2e 5c3d2e 99805f")
-SATURATED = _table(
+NEUTRAL = table("0d0d0f 161618 222428 3a3c40 5d5f63 8b8d90 b5b5b3 dcdad4 f2f1ec f7f5f0")
+DENIM = table("1b2233 232d45 2b3a5a 3f567e 5b769f 8299b8 20232b 4d4f55 a9b8c9")
+NAVY = table("141a2e 1a2340 0f1a2a 22335c 2d3f66")
+EARTH = table("4a3626 6b4e33 8a6b47 b08d5f c8ad85 d9c7a5 55532f 6f6a3d 3d4a30 7d4a2e 5c3d2e 99805f")
+SATURATED = table(
     "b3202a 7a1626 d9472b e0752a e8b023 f0d34a 2f7d3d 1c5a3c 3aa39a 1f6fb2 2b4bc0 5a3aa0 8a2d7c "
     "d0477f 18808f"
 )
-PASTEL = _table("e6b8c0 f0cfc0 f3e2b8 c4dcc0 b8d8e0 b9c6e6 cfc0e4 e8dcd0")
-LEATHER = _table("12100f 1d1714 33211a 4f3122 6e4429 8f5f38 2a2422")
-FACES = _table("0d0d0f 5d5f63 f2f1ec b3202a 1f6fb2")
+PASTEL = table("e6b8c0 f0cfc0 f3e2b8 c4dcc0 b8d8e0 b9c6e6 cfc0e4 e8dcd0")
+LEATHER = table("12100f 1d1714 33211a 4f3122 6e4429 8f5f38 2a2422")
+FACES = table("0d0d0f 5d5f63 f2f1ec b3202a 1f6fb2")
 GROUPS = {
     "neutral": NEUTRAL,
     "denim": DENIM,
@@ -54,9 +55,9 @@ HAIR = (
     ("a5a19b", 0.03),
     ("d6d3ce", 0.02),
 )
-DYED = _table("a02848 2b55a8 6a3fa0 2f8f6a d58fb5 e6dfc8")
-IRIS = _table("1d0f08 2b170b 3d2412 54371c 5d5a2c 4d6b52 5a7f9a 7f98a8")
-LIPSTICK = _table("a8252f 7d1a2c c2495b b5564d d0607f 5a1524")
+DYED = table("a02848 2b55a8 6a3fa0 2f8f6a d58fb5 e6dfc8")
+IRIS = table("1d0f08 2b170b 3d2412 54371c 5d5a2c 4d6b52 5a7f9a 7f98a8")
+LIPSTICK = table("a8252f 7d1a2c c2495b b5564d d0607f 5a1524")
 
 
 @dataclass(frozen=True)
@@ -95,18 +96,22 @@ _TOPS = (
     Fabric(
         "knit", "plain", 0.07, "earth neutral pastel saturated", (0.01, 0.02), ribs=8e-4, sheen=0.12
     ),
-    Fabric("sport", "blocks", 0.04, "saturated neutral", (0.2, 0.3), specular=0.05, roughness=0.5),
+    Fabric(
+        "sport", "blocks", 0.04, "saturated neutral", (0.2, 0.3), specular=0.035, roughness=0.65
+    ),
 )
 _PANTS = (
     Fabric("jeans", "denim", 0.40, "denim", (0.002, 0.003), "jeans", wear=0.30, crease=0.0035),
     Fabric("chinos", "plain", 0.20, "earth neutral navy", detail="trousers", crease=0.0035),
     Fabric("suit", "melange", 0.12, "neutral navy", (0.002, 0.004), "trousers", crease=0.002),
     Fabric("sweat", "melange", 0.10, "neutral navy", (0.002, 0.006), crease=0.004, sheen=0.1),
-    Fabric("sport", "plain", 0.08, "neutral neutral navy saturated", specular=0.05, roughness=0.5),
+    Fabric(
+        "sport", "plain", 0.08, "neutral neutral navy saturated", specular=0.035, roughness=0.65
+    ),
     Fabric("check", "tartan", 0.03, "neutral earth", (0.05, 0.1), "trousers"),
     Fabric("camouflage", "camouflage", 0.03, "earth", (0.1, 0.2), "jeans"),
     Fabric("floral", "floral", 0.02, "saturated neutral", (0.04, 0.1)),
-    Fabric("leather", "plain", 0.02, "leather", roughness=0.38, specular=0.05, sheen=0.0),
+    Fabric("leather", "plain", 0.02, "leather", roughness=0.5, specular=0.03, sheen=0.0),
 )
 _DRESSES = (
     Fabric("plain", "plain", 0.35, "saturated neutral pastel navy earth", crease=0.003),
@@ -122,13 +127,13 @@ _COATS = (
     Fabric("wool", "melange", 0.35, "neutral earth navy", (0.002, 0.006), "buttons", sheen=0.12),
     Fabric("jacket", "plain", 0.27, "neutral earth navy saturated", detail="zip", crease=0.004),
     Fabric("denim", "denim", 0.12, "denim", (0.002, 0.003), "buttons", wear=0.25),
-    Fabric("leather", "plain", 0.10, "leather", detail="zip", roughness=0.36, specular=0.05),
+    Fabric("leather", "plain", 0.10, "leather", detail="zip", roughness=0.5, specular=0.03),
     Fabric("shell", "blocks", 0.10, "saturated neutral", (0.2, 0.3), "zip", specular=0.05),
     Fabric("tartan", "tartan", 0.06, "earth neutral", (0.08, 0.16), "buttons"),
 )
 _SHOES = (
     Fabric("trainers", "blocks", 0.45, "neutral neutral saturated", (0.03, 0.06), "laces"),
-    Fabric("leather", "plain", 0.40, "leather", roughness=0.4, specular=0.05, detail="laces"),
+    Fabric("leather", "plain", 0.40, "leather", roughness=0.45, specular=0.04, detail="laces"),
     Fabric("canvas", "plain", 0.15, "neutral saturated navy", detail="laces"),
 )
 _SMALL = (
@@ -168,9 +173,7 @@ def pick(rng: np.random.Generator, colors: tuple[Rgb, ...]) -> Rgb:
     base = colors[int(rng.integers(len(colors)))]
     lightness = float(np.exp(0.16 * (2 * rng.random() - 1)))
     tints = 1 + 0.10 * (2 * rng.random(3) - 1)
-    r, g, b = (
-        float(min(0.78, c * lightness * t)) for c, t in zip(base, tints, strict=True)
-    )
+    r, g, b = (float(min(0.78, c * lightness * t)) for c, t in zip(base, tints, strict=True))
     return r, g, b
 
 
@@ -210,7 +213,9 @@ def sample_colors(
 def sample_hair(rng: np.random.Generator, melanin: float) -> tuple[Rgb, Rgb, float]:
     """Colour of most strands, colour of others, and how light the hair is."""
     dark_only = melanin > 0.55 and rng.random() < 0.85
-    choice = choose(rng, [w if not dark_only or i < 3 else w * 0.1 for i, (_, w) in enumerate(HAIR)])
+    choice = choose(
+        rng, [w if not dark_only or i < 3 else w * 0.1 for i, (_, w) in enumerate(HAIR)]
+    )
     base = pick(rng, (linear(HAIR[choice][0]),))
     tip = pick(rng, (linear(HAIR[min(choice + 1, 6) if choice < 7 else choice][0]),))
     dyed, streaked = rng.random(2) < (0.04, 0.08)

@@ -12,8 +12,8 @@ from meshreg.data.synthetic.palettes import (
     PASTEL,
     SATURATED,
     Rgb,
-    linear,
     pick,
+    table,
 )
 
 KINDS = ("room", "street", "park", "abstract")
@@ -33,15 +33,13 @@ TEXTURES = (
 )
 MAX_BOXES = 14
 GROUND, WALLS, SKYLINE, FIRST_BOX = 0, 1, 2, 3  # rows of a scene's materials
-_WALL = tuple(
-    linear(code)
-    for code in "f0ede6 e8e2d4 d9d4cb c9d0d3 b8c4bd d8c7b0 9fb0b8 8a8f94 c48f77 7d8a7a 5b6670".split()
-)
-_FLOOR = tuple(linear(code) for code in "8a6444 a98259 5d422e 9a948a 777470 b8ad9d 4b4a49".split())
-_GREEN = tuple(linear(code) for code in "3c4f24 4d6130 2d3f22 5f6b35 6c7042 27361f".split())
-_DAYLIGHT = tuple(linear(code) for code in "e8eef5 d5e2ee f4ecd8 c9d8e2".split())
-_GREY = tuple(linear(code) for code in "5a5a5a 6b6863 7d7a74 4a4b4e 8a8377".split())
-_FACADE = tuple(linear(code) for code in "9c7a64 b5a48d 8b8d90 7a4a3a c9bfae 64686e a89c8a".split())
+_WALL = table("f0ede6 e8e2d4 d9d4cb c9d0d3 b8c4bd d8c7b0 9fb0b8 8a8f94 c48f77 7d8a7a 5b6670")
+_FLOOR = table("8a6444 a98259 5d422e 9a948a 777470 b8ad9d 4b4a49")
+_GREEN = table("3c4f24 4d6130 2d3f22 5f6b35 6c7042 27361f")
+_GLASS = table("2b3138 3d4a57 5a6a78 8fa3b3 1c2024")
+_DAYLIGHT = table("e8eef5 d5e2ee f4ecd8 c9d8e2")
+_GREY = table("5a5a5a 6b6863 7d7a74 4a4b4e 8a8377")
+_FACADE = table("9c7a64 b5a48d 8b8d90 7a4a3a c9bfae 64686e a89c8a")
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,9 @@ def sample_scene(rng: np.random.Generator, *, outdoor: bool) -> Scene:
         kind = "street" if rng.random() < 0.6 else "park"
     else:
         kind = "room"
-    boxes = {"room": _furniture, "street": _houses, "park": _bushes, "abstract": _nothing}[kind](rng)
+    boxes = {"room": _furniture, "street": _houses, "park": _bushes, "abstract": _nothing}[kind](
+        rng
+    )
     walls = _material(rng, "plain plain plain stripes bricks tiles", _WALL, (0.15, 0.4), _WALL)
     floor = _material(rng, "planks planks tiles plain", _FLOOR, (0.12, 0.5), _GREY)
     if kind == "street":
@@ -154,16 +154,22 @@ def _furniture(rng: np.random.Generator) -> list[Box]:
 
     Boxes have z in units of the subject's distance, other lengths in metres.
     """
-    boxes = []
+    boxes: list[Box] = []
     for _ in range(int(rng.integers(2, 6))):
         width, height, depth = _between(rng, 0.4, 1.8), _between(rng, 0.3, 2.0), 0.25
         x, z = _between(rng, -3.0, 3.0), _between(rng, 1.12, 1.9)
-        look = _material(rng, "plain plain planks shelf", EARTH + LEATHER + NEUTRAL, (0.2, 0.5), EARTH)
+        look = _material(
+            rng, "plain plain planks shelf", EARTH + LEATHER + NEUTRAL[2:], (0.2, 0.5), EARTH
+        )
         if height < 0.9 and rng.random() < 0.5:  # a table: its top alone, and something on it
             boxes.append(Box((x, height - 0.05, z), (x + width, height, z + depth), look))
             small = _material(rng, "plain", SATURATED + NEUTRAL, (0.1, 0.2))
             boxes.append(
-                Box((x + 0.1, height, z + 0.03), (x + 0.3, height + _between(rng, 0.1, 0.4), z + 0.1), small)
+                Box(
+                    (x + 0.1, height, z + 0.03),
+                    (x + 0.3, height + _between(rng, 0.1, 0.4), z + 0.1),
+                    small,
+                )
             )
         else:
             boxes.append(Box((x, 0.0, z), (x + width, height, z + depth), look))
@@ -176,18 +182,18 @@ def _furniture(rng: np.random.Generator) -> list[Box]:
         boxes.append(Box((x, y, 90.0), (x + width, y + height, 91.0), look))
     if rng.random() < 0.4:
         x = _between(rng, -3, 2)
-        door = _material(rng, "plain planks", EARTH + NEUTRAL, (0.3, 0.9), EARTH)
+        door = _material(rng, "plain planks", EARTH + NEUTRAL[3:], (0.3, 0.9), EARTH)
         boxes.append(Box((x, 0.0, 90.0), (x + 0.95, 2.05, 91.0), door))
     return boxes
 
 
 def _houses(rng: np.random.Generator) -> list[Box]:
-    boxes = []
+    boxes: list[Box] = []
     x = _between(rng, -30, -14)
     depth = _between(rng, 1.6, 6.0)
     while x < 30 and len(boxes) < 6:
         width, height = _between(rng, 5, 14), _between(rng, 5, 22)
-        look = _material(rng, "windows windows windows plain", _FACADE, (1.4, 3.2), NEUTRAL[:4])
+        look = _material(rng, "windows windows windows plain", _FACADE, (1.4, 3.2), _GLASS)
         bricks = _material(rng, "bricks", _FACADE, (0.22, 0.3), _GREY)
         look = bricks if rng.random() < 0.2 else look
         z = depth + _between(rng, 0, 0.5)
@@ -196,7 +202,9 @@ def _houses(rng: np.random.Generator) -> list[Box]:
     for _ in range(int(rng.integers(1, 6))):  # poles, cars, bins, walls
         x, z = _between(rng, -8, 8), _between(rng, 1.15, depth)
         shape = int(rng.integers(3))
-        width, height = ((0.12, 4.0), (_between(rng, 2, 4), 1.4), (_between(rng, 0.4, 2), 1.0))[shape]
+        width, height = ((0.12, 4.0), (_between(rng, 2, 4), 1.4), (_between(rng, 0.4, 2), 1.0))[
+            shape
+        ]
         colors = NEUTRAL[:6] if shape == 0 else SATURATED + NEUTRAL * 2
         look = _material(rng, "plain", colors, (0.5, 1))
         boxes.append(Box((x, 0.0 if shape != 1 else 0.25, z), (x + width, height, z + 0.1), look))
@@ -204,7 +212,7 @@ def _houses(rng: np.random.Generator) -> list[Box]:
 
 
 def _bushes(rng: np.random.Generator) -> list[Box]:
-    boxes = []
+    boxes: list[Box] = []
     for _ in range(int(rng.integers(1, 5))):
         x, z = _between(rng, -9, 9), _between(rng, 1.3, 4.0)
         width, height = _between(rng, 0.8, 6.0), _between(rng, 0.5, 2.5)
@@ -228,7 +236,7 @@ def room_far(scene: Scene, distance: float) -> float:
 def placed(scene: Scene, distance: float) -> list[tuple[float, ...]]:
     """Low and high corners of all boxes in metres, for a subject at this distance."""
     far = room_far(scene, distance)
-    rows = []
+    rows: list[tuple[float, ...]] = []
     for box in scene.boxes:
         (x0, y0, z0), (x1, y1, z1) = box.low, box.high
         if z0 >= 90:  # hangs on the far wall

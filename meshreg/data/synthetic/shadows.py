@@ -22,7 +22,9 @@ def _light_axes(direction: Float[Tensor, "P 3"]) -> Float[Tensor, "P 3 3"]:
     """Rotations into the frame of cameras that look along the light."""
     forward = normalize(-direction, dim=1)
     other = torch.where(
-        forward[:, 1:2].abs() < 0.9, forward.new_tensor((0.0, 1, 0)), forward.new_tensor((1.0, 0, 0))
+        forward[:, 1:2].abs() < 0.9,
+        forward.new_tensor((0.0, 1, 0)),
+        forward.new_tensor((1.0, 0, 0)),
     )
     right = normalize(torch.linalg.cross(other.expand_as(forward), forward), dim=1)
     return torch.stack([right, torch.linalg.cross(forward, right), forward], 1)
@@ -57,23 +59,23 @@ class ShadowMap:
         depth = found.zbuf[..., 0]
         self.depth = torch.where(depth > 0, depth, 2 * _FAR)
 
-    def covers(
-        self, place: Float[Tensor, "N 3"], person: Int[Tensor, " N"]
-    ) -> Bool[Tensor, " N"]:
+    def covers(self, place: Float[Tensor, "N 3"], person: Int[Tensor, " N"]) -> Bool[Tensor, " N"]:
         """Which points lie where the map sees, so that they can be in the person's shadow."""
         seen = torch.einsum("nij,nj->ni", self.axes[person], place) - self.origin[person]
         where = (seen[:, :2] / seen[:, 2:] * self.focal[person, None]).abs()
         return (where < self.size / 2).all(1)
 
     def lit(self, place: Float[Tensor, "N 3"], person: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
-        """The share of the light that reaches points (camera frame): 0 in full shadow, 1 in none."""
+        """The share of the light that reaches points (camera frame): 0 in full shadow."""
         seen = torch.einsum("nij,nj->ni", self.axes[person], place) - self.origin[person]
         where = seen[:, :2] / seen[:, 2:] * self.focal[person, None] + (self.size - 1) / 2
         corner = where.floor()
         t = where - corner
         corner = corner.long()
         total = torch.zeros_like(seen[:, 0])
-        weight = [torch.stack([1 - t[:, a], torch.ones_like(t[:, a]), t[:, a]], 1) / 2 for a in (0, 1)]
+        weight = [
+            torch.stack([1 - t[:, a], torch.ones_like(t[:, a]), t[:, a]], 1) / 2 for a in (0, 1)
+        ]
         flat = self.depth.flatten()
         for row in range(3):
             y = (corner[:, 1] + row - (t[:, 1] < 0).long()).clamp(0, self.size - 1)

@@ -70,7 +70,9 @@ def textured(seen: Surfaces, materials: Materials) -> Float[Tensor, "N 3"]:
         scale = materials.scale[row]
         u = torch.where(face == 0, point[:, 2], point[:, 0])
         v = torch.where(face == 1, point[:, 2], point[:, 1])
-        spot = _Spot(u / scale, v / scale, seen.blur[index] / scale, materials.seed[row], point, scale)
+        spot = _Spot(
+            u / scale, v / scale, seen.blur[index] / scale, materials.seed[row], point, scale
+        )
         mix[index], tint = _TEXTURES[number](spot)
         tone[index] = tint if tint.ndim == 2 else tint[:, None]
     first, other = materials.color[seen.row], materials.other[seen.row]
@@ -155,7 +157,7 @@ def _shelf(spot: _Spot) -> tuple[Tensor, Tensor]:
     """Boards with things of all colours between them."""
     board = band(spot.v, 0.1, spot.width)
     column = (spot.u * 5 + 0.3 * (spot.u * 2).floor()).floor()
-    things = _hues(column, spot.v.floor(), spot.seed, 0.75)
+    things = _hues(column, spot.v.floor(), spot.seed, 0.5)
     return 0.5 * (1 - board), torch.lerp(things, torch.ones_like(things), board[:, None])
 
 
