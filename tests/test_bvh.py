@@ -52,7 +52,9 @@ def test_channels_turn_in_the_order_they_are_listed(tmp_path: Path) -> None:
     bvh = read_bvh(written(tmp_path, ARM))
     assert bvh.joints == ("hip", "arm", "arm end", "MOTIONLESS")
     assert bvh.parents == (-1, 0, 1, 0)
-    assert bvh.fps == pytest.approx(120, abs=1e-2)
+    assert bvh.fps == 120.0
+    film = read_bvh(written(tmp_path, ARM.replace("0.0083333", "0.0417083")))
+    assert film.fps == pytest.approx(23.976, abs=1e-4)
     expected = [
         Rotation.from_euler("ZYX", [10, 20, 30], degrees=True),
         Rotation.from_euler("YXZ", [40, 50, 60], degrees=True),

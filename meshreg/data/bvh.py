@@ -35,7 +35,9 @@ class Bvh:
 
     @property
     def fps(self) -> float:
-        return 1.0 / self.frame_time
+        """Frames per second; 120 also for a frame time that the file rounds to 0.0083333."""
+        rate = 1.0 / self.frame_time
+        return float(round(rate)) if abs(rate - round(rate)) < 1e-4 * rate else rate
 
 
 @dataclass

@@ -77,7 +77,7 @@ class Motion:
         for number in range(len(self.names)):
             span = self.frames_of(number)
             last = span.stop - span.start - 1
-            count = math.floor(last * fps / self.fps + 1e-6) + 1 if last >= 0 else 0
+            count = math.floor(last * fps / self.fps + 1e-3) + 1 if last >= 0 else 0
             time = torch.arange(count, dtype=torch.float64) * (self.fps / fps)
             left = time.floor().clamp(max=last).long()
             before.append(span.start + left)
