@@ -124,9 +124,7 @@ class Body(nn.Module):
         )
         return motions[:, :, :3], posed_joints
 
-    def pose_correctives(
-        self, pose_rotmat: Float[Tensor, "B 24 3 3"]
-    ) -> Float[Tensor, "B V 3"]:
+    def pose_correctives(self, pose_rotmat: Float[Tensor, "B 24 3 3"]) -> Float[Tensor, "B V 3"]:
         """How the pose moves the rest vertices before they are skinned."""
         identity = torch.eye(3, dtype=pose_rotmat.dtype, device=pose_rotmat.device)
         pose_feature = (pose_rotmat[:, 1:] - identity).flatten(1)

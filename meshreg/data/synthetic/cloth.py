@@ -154,9 +154,7 @@ def skirt_room(
     """Tops over a skirt keep off it, and a dress has thickness above its skirt's waist."""
     worn = outfits["skirt"]
     lining = covered(fields[..., LAYER["skirt"]])
-    over = torch.maximum(
-        covered(fields[..., LAYER["top"]]), covered(fields[..., LAYER["jacket"]])
-    )
+    over = torch.maximum(covered(fields[..., LAYER["top"]]), covered(fields[..., LAYER["jacket"]]))
     over = over * ~outfits["top"].is_one_of("dress_top")
     return solid + lining * (0.004 + 0.016 * over * ramp(fitted.leg, -0.16, -0.08)) * worn.on
 

@@ -93,9 +93,9 @@ class Skull:
         """Metres from the upright axis through the head's joint; below the ears as at the ears."""
         u = (up.clamp(*SKULL_RANGE) - SKULL_RANGE[0]) / (SKULL_RANGE[1] - SKULL_RANGE[0])
         place = torch.stack([2 * angle.abs() / torch.pi - 1, 2 * u - 1], -1)[:, None]
-        return grid_sample(
-            self.table.expand(len(up), -1, -1, -1), place, align_corners=True
-        )[:, 0, 0]
+        return grid_sample(self.table.expand(len(up), -1, -1, -1), place, align_corners=True)[
+            :, 0, 0
+        ]
 
 
 def measure_skull(body: Body) -> Skull:

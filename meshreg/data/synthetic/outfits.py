@@ -96,7 +96,7 @@ def sample_outfit(rng: np.random.Generator, frequencies: Frequencies = FREQUENCI
     elif sort == "dress":
         worn += sample_dress(dice)
     elif sort == "bare_chest":
-        worn.append(sample_bottom(dice, dice.choose({"trousers": 1, "shorts": 2}), -0.04))
+        worn.append(sample_bottom(dice, dice.choose({"trousers": 1.0, "shorts": 2.0}), -0.04))
     else:
         worn += sample_swimwear(dice)
     if sort != "swim":
@@ -104,7 +104,7 @@ def sample_outfit(rng: np.random.Generator, frequencies: Frequencies = FREQUENCI
         worn += sample_feet(dice, frequencies)
     worn += sample_head(dice, frequencies)
     # Every garment has folds of its own.
-    return Outfit(tuple(replace(garment, phase=dice.between(0, 1)) for garment in worn))
+    return Outfit(tuple(replace(garment, phase=dice.between(0.0, 1.0)) for garment in worn))
 
 
 def sample_set(dice: Dice, frequencies: Frequencies) -> list[Garment]:

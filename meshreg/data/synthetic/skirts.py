@@ -49,7 +49,7 @@ class Skirt:
         near = inner[:, self.anchors].mean(2)
         points = self.form.at(betas)
         top = torch.maximum(-worn["waist"], self.leg.min())
-        points = near + ramp(self.leg, top, top + HUG)[..., None] * (points - near)
+        points = near + ramp(self.leg - top, 0.0, HUG)[..., None] * (points - near)
         # Folds deepen and the skirt widens towards the hem.
         down = (self.leg / 0.5).clamp(0, 1.5)
         angle = torch.atan2(self.side, self.front)

@@ -128,9 +128,7 @@ class Wardrobe:
             weights=self.weights,
         )
 
-    def _pose(
-        self, betas: Tensor, pose_rotmat: Tensor, down: tuple[float, float, float]
-    ) -> _Pose:
+    def _pose(self, betas: Tensor, pose_rotmat: Tensor, down: tuple[float, float, float]) -> _Pose:
         motions, joints = self.body.joint_motions(betas, pose_rotmat)
         hinges = pose_rotmat[:, [child for child, _ in HINGES]]
         cosine = (hinges.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2
@@ -211,9 +209,7 @@ class Wardrobe:
         posed = torch.where(has_brim[..., None], posed, self._collapsed(posed, pose))
         return _Piece(posed, rest, fields)
 
-    def _on_head(
-        self, around_head: Tensor, bare: Tensor, pose: _Pose
-    ) -> Float[Tensor, "P N 3"]:
+    def _on_head(self, around_head: Tensor, bare: Tensor, pose: _Pose) -> Float[Tensor, "P N 3"]:
         placed = self.frame.place(around_head, bare, pose.rest_joints)
         motion = pose.motions[:, self.frame.joint]
         return placed @ motion[..., :3].mT + motion[:, None, :, 3]
