@@ -317,7 +317,7 @@ def sample_head(dice: Dice, frequencies: Frequencies) -> list[Garment]:
     cut = dice.choose(frequencies.hair)
     if cut != "bald":
         thickness, style, length = HAIR_CUTS[cut]
-        thinning = dice.chance(0.15) and style == "none"
+        thinning = dice.chance(0.1) and style == "none"
         worn.append(
             Garment(
                 "hair",
@@ -325,7 +325,7 @@ def sample_head(dice: Dice, frequencies: Frequencies) -> list[Garment]:
                 style=HAIR_STYLES.index(style),
                 length=dice.between(*length),
                 level=dice.between(-0.008, 0.012) + 0.01 * thinning,
-                bald=dice.between(0.01, 0.06) if thinning else 0.0,
+                bald=dice.between(0.03, 0.07) if thinning else 0.0,
                 looseness=dice.between(0.0, 1.0),
                 wrinkles=1.0 if cut in ("curly", "afro") else dice.between(0.2, 0.8),
             )

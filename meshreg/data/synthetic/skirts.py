@@ -12,7 +12,7 @@ from meshreg.body.assets import check_same_topology
 from meshreg.body.skeleton import skeleton
 from meshreg.body.smpl import Body
 from meshreg.data.synthetic.coordinates import BodyCoordinates, Form, named_joints, ramp
-from meshreg.data.synthetic.fields import NOWHERE, Worn
+from meshreg.data.synthetic.fields import Worn
 from meshreg.data.synthetic.grids import evened, push_out, tube_faces
 
 PIECES_PATH = Path(__file__).with_name("pieces.npz")
