@@ -198,10 +198,14 @@ def hair_on_scalp(
     worn, hat = outfits["hair"], outfits["hat"]
     field = fields[..., LAYER["hair"]]
     thick = worn["thickness"]
-    edge = torch.maximum(torch.full_like(thick, 0.006), 0.5 * thick)
+    round_cut = ramp(thick, 0.025, 0.055)  # voluminous hair is cut to a ball
+    thick = (thick + round_cut * head.ball).clamp(min=0.002)
+    edge = torch.maximum(torch.full_like(thick, 0.006), 0.5 * worn["thickness"])
     volume = ((field / edge).clamp(0, 1) * (2 - (field / edge).clamp(0, 1))).sqrt() * thick
     under_hat = covered(fields[..., LAYER["hat"]], 0.006)
-    volume = volume * (1 - 0.6 * ramp(head.crown, 0.13, 0.2))  # less at the nape
+    volume = volume * (
+        1 - (0.6 - 0.4 * round_cut) * ramp(head.crown, 0.13, 0.2)
+    )  # less at the nape
     volume = volume * (1 - under_hat * (1 - 0.003 / thick.clamp(min=0.003)))
     phase = 6.2832 * worn["phase"]
     x, y, z = at.rest.unbind(1)

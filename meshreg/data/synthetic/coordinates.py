@@ -6,7 +6,7 @@ All of it is read off the built-in body's T-pose, so it is the same for every sh
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -29,6 +29,7 @@ class BodyCoordinates:
     outward: Float[Tensor, "V 3"]  # where cloth goes as it widens; about unit, and smooth
     along_arm: Float[Tensor, "V 3"]  # how a point moves along the skin as `arm` grows by a metre
     along_leg: Float[Tensor, "V 3"]  # as `leg` grows by a metre
+    slides: Bool[Tensor, " V"]  # not on insteps and in the crotch, where `leg` hardly changes
     arm_radius: Float[Tensor, " V"]  # distance from the arm's bones
     leg_radius: Float[Tensor, " V"]  # distance from the leg's bones
     hang: Float[Tensor, " V"]  # how far a vertical drape from the chest hangs off the trunk
@@ -84,6 +85,7 @@ def coordinates_of(body: Body) -> BodyCoordinates:
         outward=outward,
         along_arm=within_skin(sideways, normals),
         along_leg=within_skin(down, normals),
+        slides=normals[:, 1].abs() < 0.75,
         arm_radius=off_bone[0].norm(dim=1),
         leg_radius=off_bone[1].norm(dim=1),
         hang=drape(rest, spot, arm),
@@ -107,7 +109,7 @@ def neck_height(rest: Tensor, spot: dict[str, Tensor]) -> Float[Tensor, " V"]:
 
 
 def within_skin(step: Tensor, outward: Tensor) -> Float[Tensor, "V 3"]:
-    """The step along the skin whose component along `step` is the same; damped where it is steep."""
+    """A step along the skin that gets as far in the direction of `step`; damped where steep."""
     length2 = (step * step).sum(1, keepdim=True)
     tangent = step - (step * outward).sum(1, keepdim=True) * outward
     share = (tangent * step).sum(1, keepdim=True) / length2

@@ -98,7 +98,7 @@ def fit_to_hems(at: BodyCoordinates, outfits: PackedOutfits) -> Fitted:
         worn = outfits[layer]
         leg = snapped(leg, -worn["hem"], worn.on & ~worn.is_one_of("dress_top"), TRUNK_REACH)
     arm = torch.where(at.arm > 0, arm, at.arm)
-    leg = torch.where(at.arm < 0.05, leg, at.leg)
+    leg = torch.where((at.arm < 0.05) & at.slides, leg, at.leg)
     slide = (arm - at.arm)[..., None] * at.along_arm + (leg - at.leg)[..., None] * at.along_leg
     return Fitted(arm, leg, slide)
 

@@ -1,4 +1,4 @@
-"""The garments that synthetic people can wear: their kinds, their numbers, their order on the body."""
+"""The garments of synthetic people: their kinds, their numbers, their order on the body."""
 
 from dataclasses import dataclass, fields
 

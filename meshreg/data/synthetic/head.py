@@ -7,12 +7,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from meshreg.body.smpl import Body
-from meshreg.data.synthetic.coordinates import named_joints
+from meshreg.data.synthetic.coordinates import SCALP_CENTRE, named_joints
 
 # Heights over the head's joint and distances in front of it, metres.
 EYE_HEIGHT, EYE_SIDE = 0.068, 0.031
 FOREHEAD_EDGE = 0.132  # where hair begins in the middle of the forehead
 NAPE_EDGE = -0.022  # where it ends behind
+BALL_RADIUS = 0.103  # from the scalp's centre
 TEMPLE = 0.052  # how far before the joint the temples' edge lies at the eyes' height
 
 
@@ -24,6 +25,7 @@ class HeadCoordinates:
     crown: Float[Tensor, " V"]  # below the top of the head
     glasses: Float[Tensor, " V"]  # inside the lenses, bridge and temples of sunglasses
     hat: Float[Tensor, " V"]  # above the edge of a hat
+    ball: Float[Tensor, " V"]  # how much hair a ball around the head adds to an even layer
 
 
 def head_coordinates(body: Body) -> HeadCoordinates:
@@ -39,6 +41,7 @@ def head_coordinates(body: Body) -> HeadCoordinates:
         hair=on_head(hairline(side, up, front)),
         crown=torch.where(off_head > 0, up[off_head > 0].max() - up, up.new_tensor(1.0)),
         glasses=on_head(sunglasses(side, up, front)),
+        ball=(BALL_RADIUS - (at - at.new_tensor(SCALP_CENTRE)).norm(dim=1)).clamp(-0.03, 0.05),
         hat=on_head(up - 0.098 - 0.18 * front),
     )
 

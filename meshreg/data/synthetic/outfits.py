@@ -96,7 +96,7 @@ def sample_outfit(rng: np.random.Generator, frequencies: Frequencies = FREQUENCI
     elif sort == "dress":
         worn += sample_dress(dice)
     elif sort == "bare_chest":
-        worn.append(sample_bottom(dice, dice.choose({"trousers": 1, "shorts": 2}), -0.04))
+        worn.append(sample_bottom(dice, dice.choose({"trousers": 1.0, "shorts": 2.0}), -0.04))
     else:
         worn += sample_swimwear(dice)
     if sort != "swim":
@@ -104,7 +104,7 @@ def sample_outfit(rng: np.random.Generator, frequencies: Frequencies = FREQUENCI
         worn += sample_feet(dice, frequencies)
     worn += sample_head(dice, frequencies)
     # Every garment has folds of its own.
-    return Outfit(tuple(replace(garment, phase=dice.between(0, 1)) for garment in worn))
+    return Outfit(tuple(replace(garment, phase=dice.between(0.0, 1.0)) for garment in worn))
 
 
 def sample_set(dice: Dice, frequencies: Frequencies) -> list[Garment]:
@@ -317,7 +317,7 @@ def sample_head(dice: Dice, frequencies: Frequencies) -> list[Garment]:
     cut = dice.choose(frequencies.hair)
     if cut != "bald":
         thickness, style, length = HAIR_CUTS[cut]
-        thinning = dice.chance(0.15) and style == "none"
+        thinning = dice.chance(0.1) and style == "none"
         worn.append(
             Garment(
                 "hair",
@@ -325,7 +325,7 @@ def sample_head(dice: Dice, frequencies: Frequencies) -> list[Garment]:
                 style=HAIR_STYLES.index(style),
                 length=dice.between(*length),
                 level=dice.between(-0.008, 0.012) + 0.01 * thinning,
-                bald=dice.between(0.01, 0.06) if thinning else 0.0,
+                bald=dice.between(0.03, 0.07) if thinning else 0.0,
                 looseness=dice.between(0.0, 1.0),
                 wrinkles=1.0 if cut in ("curly", "afro") else dice.between(0.2, 0.8),
             )

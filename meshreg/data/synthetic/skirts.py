@@ -12,7 +12,7 @@ from meshreg.body.assets import check_same_topology
 from meshreg.body.skeleton import skeleton
 from meshreg.body.smpl import Body
 from meshreg.data.synthetic.coordinates import BodyCoordinates, Form, named_joints, ramp
-from meshreg.data.synthetic.fields import NOWHERE, Worn
+from meshreg.data.synthetic.fields import Worn
 from meshreg.data.synthetic.grids import evened, push_out, tube_faces
 
 PIECES_PATH = Path(__file__).with_name("pieces.npz")
@@ -49,7 +49,7 @@ class Skirt:
         near = inner[:, self.anchors].mean(2)
         points = self.form.at(betas)
         top = torch.maximum(-worn["waist"], self.leg.min())
-        points = near + ramp(self.leg, top, top + HUG)[..., None] * (points - near)
+        points = near + ramp(self.leg - top, 0.0, HUG)[..., None] * (points - near)
         # Folds deepen and the skirt widens towards the hem.
         down = (self.leg / 0.5).clamp(0, 1.5)
         angle = torch.atan2(self.side, self.front)
