@@ -155,7 +155,7 @@ def _furniture(rng: np.random.Generator) -> list[Box]:
     Boxes have z in units of the subject's distance, other lengths in metres.
     """
     boxes: list[Box] = []
-    for _ in range(int(rng.integers(2.0, 6.0))):
+    for _ in range(int(rng.integers(2, 6))):
         width, height, depth = _between(rng, 0.4, 1.8), _between(rng, 0.3, 2.0), 0.25
         x, z = _between(rng, -3.0, 3.0), _between(rng, 1.12, 1.9)
         look = _material(
@@ -173,7 +173,7 @@ def _furniture(rng: np.random.Generator) -> list[Box]:
             )
         else:
             boxes.append(Box((x, 0.0, z), (x + width, height, z + depth), look))
-    for _ in range(int(rng.integers(1.0, 6.0))):
+    for _ in range(int(rng.integers(1, 6))):
         x, y = _between(rng, -3.5, 3.0), _between(rng, 0.9, 1.7)
         width, height = _between(rng, 0.3, 1.6), _between(rng, 0.3, 1.3)
         look = _material(rng, "picture picture plain", SATURATED + PASTEL + NEUTRAL, (0.2, 0.8))
@@ -199,7 +199,7 @@ def _houses(rng: np.random.Generator) -> list[Box]:
         z = depth + _between(rng, 0.0, 0.5)
         boxes.append(Box((x, 0.0, z), (x + width, height, z + 2.0), look))
         x += width * _between(rng, 1.0, 1.5)
-    for _ in range(int(rng.integers(1.0, 6.0))):  # poles, cars, bins, walls
+    for _ in range(int(rng.integers(1, 6))):  # poles, cars, bins, walls
         x, z = _between(rng, -8.0, 8.0), _between(rng, 1.15, depth)
         shape = int(rng.integers(3))
         width, height = (
@@ -215,12 +215,12 @@ def _houses(rng: np.random.Generator) -> list[Box]:
 
 def _bushes(rng: np.random.Generator) -> list[Box]:
     boxes: list[Box] = []
-    for _ in range(int(rng.integers(1.0, 5.0))):
+    for _ in range(int(rng.integers(1, 5))):
         x, z = _between(rng, -9.0, 9.0), _between(rng, 1.3, 4.0)
         width, height = _between(rng, 0.8, 6.0), _between(rng, 0.5, 2.5)
         look = _material(rng, "foliage", _GREEN, (0.15, 0.5), _GREEN)
         boxes.append(Box((x, 0.0, z), (x + width, height, z + 0.3), look))
-    for _ in range(int(rng.integers(0.0, 6.0))):
+    for _ in range(int(rng.integers(0, 6))):
         x, z, radius = _between(rng, -7.0, 7.0), _between(rng, 1.2, 3.0), _between(rng, 0.1, 0.4)
         look = _material(rng, "planks", EARTH[:3] + LEATHER, (0.05, 0.1), LEATHER)
         boxes.append(Box((x, 0.0, z), (x + radius, 9.0, z + 0.05), look))
