@@ -103,10 +103,11 @@ def _creases(points: Points, flat: Panels, cloth: Cloths) -> Float[Tensor, " N"]
     cells = torch.stack([flat.around * 9, flat.along * 15, flat.panel * 7.0], -1)
     bend = value_noise(points.rest * 6, seed=cloth.seed)
     slanted = cells + torch.stack([bend, 2.2 * bend, 0 * bend], -1)
-    ridge = 1 - 2 * value_noise(slanted, seed=cloth.seed + 2).abs()
+    ridge = value_noise(slanted, seed=cloth.seed + 2)
+    ridge = 1 - 2 * (ridge.square() + 0.02).sqrt()  # rounded along its crest
     fine = value_noise(slanted * 2.3, seed=cloth.seed + 3)
     fine = fine * (1.5 - 40 * points.footprint).clamp(0, 1)
-    return cloth.crease * bunch * (4.2 * ridge + 1.2 * fine + 4.0 * bend)
+    return cloth.crease * bunch * (3.4 * ridge + 1.0 * fine + 3.0 * bend)
 
 
 def _line(distance: Tensor, width: float, blur: Tensor) -> Tensor:

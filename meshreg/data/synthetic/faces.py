@@ -78,7 +78,7 @@ def _flush(points: Points) -> Tensor:
     cheeks = _bump(points, (0.042, 0.585, 0.125), 0.024)
     return (
         cheeks
-        + 0.8 * _bump(points, (0, 0.575, 0.165), 0.016)
+        + 0.8 * _bump(points, (0.0, 0.575, 0.165), 0.016)
         + _bump(points, (0.073, 0.6, 0.045), 0.03)
     )
 

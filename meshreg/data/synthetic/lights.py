@@ -52,11 +52,11 @@ class Lights:
 # Strength of key, fill, sky and ground light; warmth of key and sky; elevation of the key in
 # degrees; hardness. Warmth 0 is neutral, positive is orange, negative is blue.
 _RECIPES = {
-    "sun": ((1.1, 1.6), 0.10, (0.30, 0.50), (0.10, 0.3), 0.07, -0.20, (18, 70), (0.85, 1.0)),
-    "overcast": ((0.20, 0.50), 0.1, (0.85, 1.1), (0.2, 0.45), 0.0, -0.06, (40, 85), (0.1, 0.3)),
-    "indoor": ((0.55, 1.0), 0.3, (0.40, 0.65), (0.15, 0.4), 0.09, 0.03, (15, 65), (0.3, 0.8)),
-    "evening": ((0.7, 1.2), 0.2, (0.32, 0.5), (0.1, 0.25), 0.28, -0.12, (5, 22), (0.6, 0.9)),
-    "flash": ((0.8, 1.1), 0.1, (0.12, 0.25), (0.05, 0.15), 0.0, 0.1, (0, 14), (0.8, 1.0)),
+    "sun": ((1.1, 1.6), 0.10, (0.30, 0.50), (0.10, 0.3), 0.07, -0.20, (18.0, 70.0), (0.85, 1.0)),
+    "overcast": ((0.20, 0.50), 0.1, (0.85, 1.1), (0.2, 0.45), 0.0, -0.06, (40.0, 85.0), (0.1, 0.3)),
+    "indoor": ((0.55, 1.0), 0.3, (0.40, 0.65), (0.15, 0.4), 0.09, 0.03, (15.0, 65.0), (0.3, 0.8)),
+    "evening": ((0.7, 1.2), 0.2, (0.32, 0.5), (0.1, 0.25), 0.28, -0.12, (5.0, 22.0), (0.6, 0.9)),
+    "flash": ((0.8, 1.1), 0.1, (0.12, 0.25), (0.05, 0.15), 0.0, 0.1, (0.0, 14.0), (0.8, 1.0)),
 }
 
 
@@ -78,7 +78,7 @@ def sample_light(rng: np.random.Generator, setting: str) -> Light:
         return float(low + (high - low) * rng.random())
 
     # Photographers mostly keep the light behind them or to one side.
-    azimuth = between(-1, 1)
+    azimuth = between(-1.0, 1.0)
     azimuth = azimuth * (0.35 if setting == "flash" else 1.9 if rng.random() < 0.8 else 3.14)
     sky_rgb = _tint(rng, between(*sky), warm_sky)
     ground_rgb = _tint(rng, between(*ground), 0.12)
@@ -86,7 +86,7 @@ def sample_light(rng: np.random.Generator, setting: str) -> Light:
         azimuth=azimuth,
         elevation=float(np.radians(between(*elevation))),
         key=_tint(rng, between(*key), warm_key),
-        fill_azimuth=-np.sign(azimuth) * between(0.3, 1.8),
+        fill_azimuth=float(-np.sign(azimuth)) * between(0.3, 1.8),
         fill_elevation=between(-0.2, 0.6),
         fill=_tint(rng, fill * between(0.4, 1.6), 0.05),
         sky=sky_rgb,

@@ -29,7 +29,7 @@ _SKINS = table("e6bfa5 c68f6b 96633f 5a3723 33211a")
 
 @dataclass(frozen=True)
 class Occluder:
-    """One thing in front of the person; lengths are shares of the longer side of the person's box."""
+    """One thing in front of the person; lengths are shares of the person's longer side."""
 
     shape: int  # index into SHAPES
     x: float  # its middle, from the middle of the person's box

@@ -106,7 +106,7 @@ def _difference(
         other = torch.where(other >= 0, other, own)
         near = (points.place[other, 2] - points.place[:, 2]).abs() < _GAP
         # Where two panels meet their reliefs do not: a seam, not a cliff.
-        cliff = (relief[other] - relief).abs() > 0.5 * points.footprint
+        cliff = (relief[other] - relief).abs() > 2 * points.footprint
         same = points.layer[other] == points.layer
         return torch.where(near & same & ~cliff, other, own)
 

@@ -173,7 +173,7 @@ def pick(rng: np.random.Generator, colors: tuple[Rgb, ...]) -> Rgb:
     base = colors[int(rng.integers(len(colors)))]
     lightness = float(np.exp(0.16 * (2 * rng.random() - 1)))
     tints = 1 + 0.10 * (2 * rng.random(3) - 1)
-    r, g, b = (float(min(0.78, c * lightness * t)) for c, t in zip(base, tints, strict=True))
+    r, g, b = (float(min(0.70, c * lightness * t)) for c, t in zip(base, tints, strict=True))
     return r, g, b
 
 
@@ -212,7 +212,7 @@ def sample_colors(
 
 def sample_hair(rng: np.random.Generator, melanin: float) -> tuple[Rgb, Rgb, float]:
     """Colour of most strands, colour of others, and how light the hair is."""
-    dark_only = melanin > 0.55 and rng.random() < 0.85
+    dark_only = melanin > 0.45 and rng.random() < 0.92
     choice = choose(
         rng, [w if not dark_only or i < 3 else w * 0.1 for i, (_, w) in enumerate(HAIR)]
     )

@@ -105,10 +105,12 @@ def floral(spot: Spot) -> Weights:
     """Five-petalled flowers, one to a cell, with leaves from a second, finer grid."""
     width = spot.blur / spot.cloth.repeat
     flower, kind = _bloom(spot.around, spot.along, width, spot.cloth.seed, 5.0)
-    leaf, _ = _bloom(spot.around * 1.7 + 0.4, spot.along * 1.7, width * 1.7, spot.cloth.seed + 1, 2)
+    leaf, _ = _bloom(
+        spot.around * 1.7 + 0.4, spot.along * 1.7, width * 1.7, spot.cloth.seed + 1, 2.0
+    )
     second = flower * (kind < 0.6)
     third = torch.maximum(flower * (kind >= 0.6), leaf * (1 - flower))
-    return _fade(second, 0.16, width), _fade(third, 0.2, width)
+    return _fade(second, 0.067, width), _fade(third, 0.155, width)
 
 
 def _bloom(u: Tensor, v: Tensor, width: Tensor, seed: Tensor, petals: float) -> Weights:

@@ -35,7 +35,7 @@ MAX_BOXES = 14
 GROUND, WALLS, SKYLINE, FIRST_BOX = 0, 1, 2, 3  # rows of a scene's materials
 _WALL = table("f0ede6 e8e2d4 d9d4cb c9d0d3 b8c4bd d8c7b0 9fb0b8 8a8f94 c48f77 7d8a7a 5b6670")
 _FLOOR = table("8a6444 a98259 5d422e 9a948a 777470 b8ad9d 4b4a49")
-_GREEN = table("3c4f24 4d6130 2d3f22 5f6b35 6c7042 27361f")
+_GREEN = table("4a5f2c 5f763a 3a4f2a 74813f 868a52 324526 8f9a5c")
 _GLASS = table("2b3138 3d4a57 5a6a78 8fa3b3 1c2024")
 _DAYLIGHT = table("e8eef5 d5e2ee f4ecd8 c9d8e2")
 _GREY = table("5a5a5a 6b6863 7d7a74 4a4b4e 8a8377")
@@ -120,9 +120,9 @@ def sample_scene(rng: np.random.Generator, *, outdoor: bool) -> Scene:
         floor = _material(rng, "grass grass asphalt", _GREEN, (0.2, 0.5), EARTH)
     skyline = _material(rng, "foliage foliage plain", _GREEN, (0.3, 1.2), _GREEN)
     if kind == "abstract":  # only the colours count
-        skyline = _material(rng, "plain", SATURATED + EARTH, (1, 2))
-        floor = _material(rng, "plain", SATURATED + PASTEL + NEUTRAL + EARTH, (1, 2))
-    blue = _between(rng, 0, 1)
+        skyline = _material(rng, "plain", SATURATED + EARTH, (1.0, 2.0))
+        floor = _material(rng, "plain", SATURATED + PASTEL + NEUTRAL + EARTH, (1.0, 2.0))
+    blue = _between(rng, 0.0, 1.0)
     sky_light = _between(rng, 0.5, 1.1)
     side = sorted(_between(rng, 0.35, 2.2) for _ in range(2))
     return Scene(
@@ -135,7 +135,7 @@ def sample_scene(rng: np.random.Generator, *, outdoor: bool) -> Scene:
         skyline_height=_between(rng, 0.02, 0.25) * (rng.random() < 0.75),
         sky=(sky_light * (0.75 - 0.5 * blue), sky_light * (0.82 - 0.25 * blue), sky_light),
         horizon=(sky_light * 1.05, sky_light * 1.05, sky_light * 1.05),
-        clouds=_between(rng, 0, 1),
+        clouds=_between(rng, 0.0, 1.0),
         seed=int(rng.integers(2**30)),
         boxes=tuple(boxes[:MAX_BOXES]) + (_EMPTY,) * (MAX_BOXES - len(boxes)),
     )
@@ -181,7 +181,7 @@ def _furniture(rng: np.random.Generator) -> list[Box]:
         look = window if rng.random() < 0.35 else look
         boxes.append(Box((x, y, 90.0), (x + width, y + height, 91.0), look))
     if rng.random() < 0.4:
-        x = _between(rng, -3, 2)
+        x = _between(rng, -3.0, 2.0)
         door = _material(rng, "plain planks", EARTH + NEUTRAL[3:], (0.3, 0.9), EARTH)
         boxes.append(Box((x, 0.0, 90.0), (x + 0.95, 2.05, 91.0), door))
     return boxes
@@ -189,24 +189,26 @@ def _furniture(rng: np.random.Generator) -> list[Box]:
 
 def _houses(rng: np.random.Generator) -> list[Box]:
     boxes: list[Box] = []
-    x = _between(rng, -30, -14)
+    x = _between(rng, -30.0, -14.0)
     depth = _between(rng, 1.6, 6.0)
     while x < 30 and len(boxes) < 6:
-        width, height = _between(rng, 5, 14), _between(rng, 5, 22)
+        width, height = _between(rng, 5.0, 14.0), _between(rng, 5.0, 22.0)
         look = _material(rng, "windows windows windows plain", _FACADE, (1.4, 3.2), _GLASS)
         bricks = _material(rng, "bricks", _FACADE, (0.22, 0.3), _GREY)
         look = bricks if rng.random() < 0.2 else look
-        z = depth + _between(rng, 0, 0.5)
+        z = depth + _between(rng, 0.0, 0.5)
         boxes.append(Box((x, 0.0, z), (x + width, height, z + 2.0), look))
         x += width * _between(rng, 1.0, 1.5)
     for _ in range(int(rng.integers(1, 6))):  # poles, cars, bins, walls
-        x, z = _between(rng, -8, 8), _between(rng, 1.15, depth)
+        x, z = _between(rng, -8.0, 8.0), _between(rng, 1.15, depth)
         shape = int(rng.integers(3))
-        width, height = ((0.12, 4.0), (_between(rng, 2, 4), 1.4), (_between(rng, 0.4, 2), 1.0))[
-            shape
-        ]
+        width, height = (
+            (0.12, 4.0),
+            (_between(rng, 2.0, 4.0), 1.4),
+            (_between(rng, 0.4, 2.0), 1.0),
+        )[shape]
         colors = NEUTRAL[:6] if shape == 0 else SATURATED + NEUTRAL * 2
-        look = _material(rng, "plain", colors, (0.5, 1))
+        look = _material(rng, "plain", colors, (0.5, 1.0))
         boxes.append(Box((x, 0.0 if shape != 1 else 0.25, z), (x + width, height, z + 0.1), look))
     return boxes
 
@@ -214,12 +216,12 @@ def _houses(rng: np.random.Generator) -> list[Box]:
 def _bushes(rng: np.random.Generator) -> list[Box]:
     boxes: list[Box] = []
     for _ in range(int(rng.integers(1, 5))):
-        x, z = _between(rng, -9, 9), _between(rng, 1.3, 4.0)
+        x, z = _between(rng, -9.0, 9.0), _between(rng, 1.3, 4.0)
         width, height = _between(rng, 0.8, 6.0), _between(rng, 0.5, 2.5)
         look = _material(rng, "foliage", _GREEN, (0.15, 0.5), _GREEN)
         boxes.append(Box((x, 0.0, z), (x + width, height, z + 0.3), look))
     for _ in range(int(rng.integers(0, 6))):
-        x, z, radius = _between(rng, -7, 7), _between(rng, 1.2, 3.0), _between(rng, 0.1, 0.4)
+        x, z, radius = _between(rng, -7.0, 7.0), _between(rng, 1.2, 3.0), _between(rng, 0.1, 0.4)
         look = _material(rng, "planks", EARTH[:3] + LEATHER, (0.05, 0.1), LEATHER)
         boxes.append(Box((x, 0.0, z), (x + radius, 9.0, z + 0.05), look))
     if rng.random() < 0.4:

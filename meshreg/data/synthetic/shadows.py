@@ -95,29 +95,36 @@ def openness(
     Screen-space ambient occlusion; points just behind the edge of an outer garment darken too.
     """
     num, height, width = surface.hit.shape
-    place = torch.zeros(num * height * width, 4, device=normal.device, dtype=normal.dtype)
-    place[:, 2] = -1e3  # nothing there: never in front of a surface
-    place[points.pixel] = torch.cat([points.place, points.layer[:, None].to(normal)], 1)
+    # Columns rather than rows of three: every step below runs over contiguous memory.
+    px, py, pz = points.place.T.contiguous()
+    nx, ny, nz = normal.T.contiguous()
+    depth = pz.new_full((num * height * width,), 1e3)  # nobody there: far behind
+    depth[points.pixel] = pz
+    layer = points.layer.to(normal)
+    layers = pz.new_full((num * height * width,), -1.0)
+    layers[points.pixel] = layer
     start = points.person * (height * width)
     row = (points.pixel - start) // width
     column = (points.pixel - start) % width
-    per_metre = K[:, 0, 0][points.person] / points.place[:, 2]
-    layer = points.layer.to(normal)
+    fx, fy, cx, cy = (K[:, i, j][points.person] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
     closed = torch.zeros_like(layer)
     for ring, radius in enumerate(_RADII):
-        reach = (radius * per_metre).clamp(min=1.0)
+        reach = (radius * fx / pz).clamp_(min=1.0)
+        falloff = 1 / (2.5 * radius) ** 2
         blocked = torch.zeros_like(layer)
         for k in range(_DIRECTIONS):
             angle = 2 * math.pi * (k + 0.33 * ring) / _DIRECTIONS
-            y = (row + (reach * math.sin(angle)).round().long()).clamp(0, height - 1)
-            x = (column + (reach * math.cos(angle)).round().long()).clamp(0, width - 1)
-            other = place[start + y * width + x]
-            offset = other[:, :3] - points.place
-            distance = offset.norm(dim=1).clamp(min=1e-4)
-            rise = (torch.linalg.vecdot(offset, normal) / distance - 0.12).clamp(min=0)
-            blocked = blocked + rise / (1 + (distance / (2.5 * radius)).square())
+            y = (reach * math.sin(angle)).round_().long().add_(row).clamp_(0, height - 1)
+            x = (reach * math.cos(angle)).round_().long().add_(column).clamp_(0, width - 1)
+            other = torch.add(start, y, alpha=width).add_(x)
+            z = depth.index_select(0, other)
+            dx, dy, dz = (x - cx).mul_(z / fx).sub_(px), (y - cy).mul_(z / fy).sub_(py), z - pz
+            square = (dx * dx).addcmul_(dy, dy).addcmul_(dz, dz).clamp_(min=1e-8)
+            above = (dx * nx).addcmul_(dy, ny).addcmul_(dz, nz)
+            rise = above.mul_(square.rsqrt()).sub_(0.12).clamp_(min=0)
+            blocked += rise.div_(square.mul_(falloff).add_(1))
             if ring == 0:
-                edge = (other[:, 3] > layer) & (offset[:, 2].abs() < _HEM_GAP)
-                blocked = blocked + edge * (0.30 if math.sin(angle) < 0 else 0.12)
-        closed = closed + blocked * (0.7, 1.0, 1.1)[ring] / _DIRECTIONS
+                edge = (layers.index_select(0, other) > layer) & (dz.abs() < _HEM_GAP)
+                blocked += edge * (0.30 if math.sin(angle) < 0 else 0.12)
+        closed += blocked * ((0.7, 1.0, 1.1)[ring] / _DIRECTIONS)
     return torch.exp(-1.9 * closed)
