@@ -18,7 +18,7 @@ from meshreg.data.synthetic.backgrounds import (
 )
 from meshreg.data.synthetic.lights import SETTINGS, Lights, place_lights, sample_light
 from meshreg.data.synthetic.picture_folder import PictureFolder
-from meshreg.data.synthetic.scenery import NO_BOX, KINDS, MAX_BOXES, Scene, sample_scene
+from meshreg.data.synthetic.scenery import KINDS, MAX_BOXES, NO_BOX, Scene, sample_scene
 from meshreg.data.synthetic.shadows import ShadowMap
 from meshreg.data.synthetic.streams import stream
 from meshreg.errors import InputError, MissingFileError
