@@ -18,7 +18,7 @@ from meshreg.data.synthetic.backgrounds import (
 )
 from meshreg.data.synthetic.lights import SETTINGS, Lights, place_lights, sample_light
 from meshreg.data.synthetic.picture_folder import PictureFolder
-from meshreg.data.synthetic.scenery import _EMPTY, KINDS, MAX_BOXES, Scene, sample_scene
+from meshreg.data.synthetic.scenery import KINDS, MAX_BOXES, NO_BOX, Scene, sample_scene
 from meshreg.data.synthetic.shadows import ShadowMap
 from meshreg.data.synthetic.streams import stream
 from meshreg.errors import InputError, MissingFileError
@@ -37,7 +37,7 @@ def scene_of(index: int, kind: str) -> Scene:
 
 
 def bare(scene: Scene) -> Scene:
-    return dataclasses.replace(scene, boxes=(_EMPTY,) * MAX_BOXES, skyline_height=0.0)
+    return dataclasses.replace(scene, boxes=(NO_BOX,) * MAX_BOXES, skyline_height=0.0)
 
 
 def view_of(pitches: list[float], *, height: float = 1.6, roll: float = 0.0) -> View:

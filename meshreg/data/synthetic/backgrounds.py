@@ -288,10 +288,10 @@ def cast_on_ground(
     size = (backdrop.rgb.shape[1], backdrop.rgb.shape[2])
     ray = rays(view.K, size)
     darkness = torch.ones_like(backdrop.depth)
+    place = (ray * backdrop.depth[..., None]).flatten(0, 2)
+    pixels = backdrop.is_ground.flatten() > 0
     for k in range(int(torch.bincount(picture).max())):
         person = _nth_person(picture, k, len(view.K))
-        place = (ray * backdrop.depth[..., None]).flatten(0, 2)
-        pixels = backdrop.is_ground.flatten() > 0
         owner = person.repeat_interleave(size[0] * size[1])
         index = (pixels & (owner >= 0)).nonzero()[:, 0]
         reach = shadow.covers(place[index], owner[index])

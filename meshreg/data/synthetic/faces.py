@@ -176,7 +176,7 @@ def _lips(points: Points, head: Heads, color: Tensor, gloss: Tensor) -> tuple[Te
     color = _mix(color, red, 0.85 * inside)
     parting = step(0.0011 - (y - line).abs(), blur) * step((1.02 - t) * MOUTH_HALF, blur)
     color = _mix(color, color * 0.22, 0.85 * parting)
-    return color, torch.where(inside > 0.5, 0.32, gloss)
+    return color, torch.where(inside > 0.5, 0.44, gloss)
 
 
 def _brows(points: Points, head: Heads, color: Tensor) -> Tensor:

@@ -90,7 +90,10 @@ def render_occluders(
     person_depth: Float[Tensor, " B"],
     lights: Lights,
 ) -> Covers:
-    """Draw one occluder per picture over the given person; where nobody is, it stays away."""
+    """Draw one occluder per picture over the given person; where nobody is, it stays away.
+
+    Hand over only the pictures that get one: those without would cost as much.
+    """
     device = person.device
 
     def column(name: str) -> Tensor:

@@ -137,12 +137,12 @@ def sample_scene(rng: np.random.Generator, *, outdoor: bool) -> Scene:
         horizon=(sky_light * 1.05, sky_light * 1.05, sky_light * 1.05),
         clouds=_between(rng, 0.0, 1.0),
         seed=int(rng.integers(2**30)),
-        boxes=tuple(boxes[:MAX_BOXES]) + (_EMPTY,) * (MAX_BOXES - len(boxes)),
+        boxes=tuple(boxes[:MAX_BOXES]) + (NO_BOX,) * (MAX_BOXES - len(boxes)),
     )
 
 
 _NO_MATERIAL = Material(0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1.0, 0)
-_EMPTY = Box((0.0, -9e3, 0.0), (0.0, -9e3, 0.0), _NO_MATERIAL)
+NO_BOX = Box((0.0, -9e3, 0.0), (0.0, -9e3, 0.0), _NO_MATERIAL)
 
 
 def _nothing(rng: np.random.Generator) -> list[Box]:

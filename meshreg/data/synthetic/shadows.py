@@ -93,6 +93,7 @@ def openness(
     """How much of the sky points see, judged by nearby pixels that rise above their tangent plane.
 
     Screen-space ambient occlusion; points just behind the edge of an outer garment darken too.
+    Skew in `K` is neglected.
     """
     num, height, width = surface.hit.shape
     # Columns rather than rows of three: every step below runs over contiguous memory.
