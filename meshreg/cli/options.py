@@ -109,6 +109,8 @@ class LearnPriorOptions:
     """Learn what people wear where from fitted bodies and label maps of the same pictures.
 
     Args:
+        synthetic: Learn from this many pictures of synthetic people instead of fits and masks.
+        seed: Of the synthetic people.
         fits: Folders or files of fitted bodies: results of `meshreg fit`, SMPL parameters, meshes.
         masks: Folder of label maps, each named like its fit; a person may be there several times.
         out: Where to write the prior, a .safetensors file.
@@ -121,6 +123,8 @@ class LearnPriorOptions:
         licence: Under which terms the prior may be used; written into the file.
     """
 
+    synthetic: int = 0
+    seed: int = 0
     fits: list[Path] = field(default_factory=list)
     masks: Path = Path("masks")
     out: Path = Path("semantic_prior.safetensors")

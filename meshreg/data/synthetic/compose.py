@@ -1,4 +1,4 @@
-"""Several people in one picture: who is in front at each pixel, and what they look like together."""
+"""Several people in one picture: who is in front at each pixel, and how they look together."""
 
 from dataclasses import dataclass
 

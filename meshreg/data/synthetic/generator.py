@@ -1,4 +1,4 @@
-"""The generator of dressed people: plans in, pictures with everything that is known about them out."""
+"""The generator of dressed people: plans in, pictures and all that is known about them out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -129,7 +129,7 @@ class DressedPeopleGenerator:
         transl: Tensor,
         R_cam_world: Float[Tensor, "P 3 3"],
     ) -> DressedPeople:
-        """Dress people upright, so that cloth hangs down, and bring them into the camera's frame."""
+        """Dress people upright, so that cloth hangs down, and bring them before the camera."""
         root_world = R_cam_world.mT @ pose_rotmat[:, 0]
         upright = torch.cat([root_world[:, None], pose_rotmat[:, 1:]], 1)
         still = torch.zeros_like(transl)
@@ -160,7 +160,7 @@ class DressedPeopleGenerator:
     ) -> tuple[Float[Tensor, "B H W 3"], Float[Tensor, "B H W"]]:
         """Linear light without the camera's flaws, and the share that things in front hide."""
         fine = self.supersampling
-        K_fine = resize_intrinsics(K, fine, fine)
+        K_fine = resize_intrinsics(K, float(fine), float(fine))
         group, shape = scene.group, (size * fine, size * fine)
         surface = look_at(scene.people, K_fine[group.picture], shape, self.rasterizer)
         shadow = ShadowMap(
