@@ -45,7 +45,6 @@ class _Pose:
     betas: Float[Tensor, "P S"]
     motions: Float[Tensor, "P 24 3 4"]  # from rest to the pose, without `transl`
     down: Float[Tensor, "3"]  # unit, in the frame of the pose
-    rest_joints: Float[Tensor, "P 24 3"]
     joints: Float[Tensor, "P 24 3"]
     bend: Float[Tensor, "P 4"]  # 0 straight, 1 bent, by `HINGES`
 
@@ -134,7 +133,7 @@ class Wardrobe:
         cosine = (hinges.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2
         bend = ramp(torch.acos(cosine.clamp(-1, 1)), STRAIGHT, BENT)
         direction = torch.nn.functional.normalize(betas.new_tensor(down), dim=0)
-        return _Pose(betas, motions, direction, self.body.rest_joints(betas), joints, bend)
+        return _Pose(betas, motions, direction, joints, bend)
 
     def _surface(
         self, bare: Tensor, fitted: Fitted, off: Standoff, packed: PackedOutfits, pose: _Pose
@@ -200,7 +199,7 @@ class Wardrobe:
 
     def _brim(self, packed: PackedOutfits, bare: Tensor, pose: _Pose) -> _Piece:
         worn = packed["hat"]
-        around_head = headwear.brim(worn, packed["hair"]["thickness"], bare)
+        around_head = headwear.brim(worn, bare)
         rest = around_head + self.body.joints_template[self.frame.joint]
         has_brim = worn.is_one_of("cap", "brimmed_hat")
         posed = self._on_head(around_head, bare, pose)
@@ -210,7 +209,7 @@ class Wardrobe:
         return _Piece(posed, rest, fields)
 
     def _on_head(self, around_head: Tensor, bare: Tensor, pose: _Pose) -> Float[Tensor, "P N 3"]:
-        placed = self.frame.place(around_head, bare, pose.rest_joints)
+        placed = self.frame.place(around_head, bare)
         motion = pose.motions[:, self.frame.joint]
         return placed @ motion[..., :3].mT + motion[:, None, :, 3]
 
