@@ -21,13 +21,12 @@ from meshreg.data.synthetic.fields import (
     NOWHERE,
     Fitted,
     PackedOutfits,
-    Worn,
     body_fields,
     fit_to_hems,
     pack,
 )
 from meshreg.data.synthetic.garments import HAIR_STYLES, LAYER, LAYERS, Outfit
-from meshreg.data.synthetic.head import head_coordinates
+from meshreg.data.synthetic.head import above_hat_edge, head_coordinates
 from meshreg.data.synthetic.people import DressedPeople
 from meshreg.data.synthetic.shoes import make_shoes
 from meshreg.data.synthetic.skirts import load_skirt
@@ -109,7 +108,7 @@ class Wardrobe:
         pieces = [_Piece(surface, shaped_rest, fields)]
         for layer in ("skirt", "tails"):
             pieces.append(self._skirt(layer, packed, pose, (bare, off, surface, outward)))
-        pieces.append(self._hair(packed["hair"], bare, pose, surface, outward))
+        pieces.append(self._hair(packed, bare, pose, surface, outward))
         pieces.append(self._brim(packed, bare, pose))
         vertices = torch.cat([piece.vertices for piece in pieces], 1)
         joints = torch.cat([pose.joints, nude[:, self.body.landmarks]], 1)
@@ -179,10 +178,12 @@ class Wardrobe:
         return _Piece(posed, template, fields)
 
     def _hair(
-        self, worn: Worn, bare: Tensor, pose: _Pose, surface: Tensor, outward: Tensor
+        self, packed: PackedOutfits, bare: Tensor, pose: _Pose, surface: Tensor, outward: Tensor
     ) -> _Piece:
+        worn, hat = packed["hair"], packed["hat"]
         around_head = headwear.hanging_hair(worn, self.skull, bare)
         rest = around_head + self.body.joints_template[self.frame.joint]
+        is_curtain = worn["style"] == HAIR_STYLES.index("curtain")
         hangs = worn.on & (worn["style"] != HAIR_STYLES.index("none"))
         fields = self._unlaid(rest)
         if not bool(hangs.any()):
@@ -193,7 +194,10 @@ class Wardrobe:
             posed, surface[:, self.shoulders], outward[:, self.shoulders]
         )
         posed = torch.where((worn["style"] == HAIR_STYLES.index("bun"))[..., None], posed, lying)
-        fields[..., LAYER["hair"]] = torch.where(hangs, INSIDE, NOWHERE)
+        # No curtain of hair comes through a hat; tails do, as at the back of a cap.
+        below_hat = -above_hat_edge(around_head[..., 1], around_head[..., 2]) - hat["level"]
+        inside = torch.where(hat.on & is_curtain, below_hat, INSIDE)
+        fields[..., LAYER["hair"]] = torch.where(hangs, inside, NOWHERE)
         posed = torch.where(hangs[..., None], posed, self._collapsed(posed, pose))
         return _Piece(posed, rest, fields)
 
