@@ -165,13 +165,15 @@ class Wardrobe:
         height = torch.where(of_dress, off.solid + off.loose, off.solid.clamp(max=0.008))
         inner = bare + off.smooth[..., None] * (self.smooth.at(pose.betas) - bare)
         inner = inner + (height + 0.002)[..., None] * self.at.outward
-        rest, near = skirt.rest(worn, pose.betas, inner)
+        rest, near = skirt.rest(worn, pose.betas, inner, float(layer == "tails"))
         upright = torch.einsum(
             "pij,pkj->pki", pose.motions[:, 0, :, :3].mT, pose.joints - pose.joints[:, :1]
         )
         motions = torch.einsum("pnj,pjrc->pnrc", skirt.skin_weights(upright), pose.motions)
         posed = carried(skirt.hung(rest, near, motions, pose.down), motions)
-        posed = skirt.kept_out(posed, surface, outward)
+        # A skirt's waist holds; a coat gives way all over.
+        gives_way = skirt.gives_way if layer == "skirt" else torch.ones_like(skirt.gives_way)
+        posed = skirt.kept_out(posed, surface, outward, gives_way)
         fields = nothing.clone()
         fields[..., LAYER[layer]] = skirt.field(worn)
         posed = torch.where(worn.on[..., None], posed, self._collapsed(posed, pose))
