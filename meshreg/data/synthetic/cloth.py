@@ -117,6 +117,8 @@ def standoff(
             hang = zero
         else:
             hang = torch.maximum(trunk_hang(at, fitted, worn), sleeve_hang(at, fitted, worn))
+        if layer == "jacket":
+            inside = inside * into_tails(fitted, worn)
         height = FOLD_HEIGHT * (0.25 + freedom) * worn["wrinkles"] * wrinkles
         solid = solid + inside * worn["thickness"]
         loose = torch.maximum(loose, inside * freedom * hang)
@@ -137,6 +139,11 @@ def standoff(
     return Standoff(
         solid * soft, loose * soft, folds * soft, bends * joint_rings(at), smooth * soft, shoe
     )
+
+
+def into_tails(fitted: Fitted, worn: Worn) -> Float[Tensor, "P V"]:
+    """A coat thins out towards its seam at the hips, where its tails take over."""
+    return torch.where(worn.is_one_of("coat"), ramp(-fitted.leg - worn["hem"], 0.0, 0.13), 1.0)
 
 
 def joint_rings(at: BodyCoordinates) -> Float[Tensor, " V"]:

@@ -139,7 +139,8 @@ def body_fields(
     worn = outfits["gloves"]
     fields["gloves"] = worn.mask(fitted.arm - worn["sleeve"])
     worn = outfits["hair"]
-    inside = torch.minimum(head.hair - worn["level"], head.crown - worn["bald"])
+    thinning = torch.where(worn["bald"] > 0, 0.5 * (head.crown - worn["bald"]), 1.0)
+    inside = torch.minimum(head.hair - worn["level"], thinning)
     fields["hair"] = worn.mask(torch.where(head.hair > NOWHERE, inside, NOWHERE))
     fields["glasses"] = outfits["glasses"].mask(head.glasses.expand_as(fitted.arm))
     worn = outfits["hat"]

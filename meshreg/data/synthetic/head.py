@@ -42,8 +42,13 @@ def head_coordinates(body: Body) -> HeadCoordinates:
         crown=torch.where(off_head > 0, up[off_head > 0].max() - up, up.new_tensor(1.0)),
         glasses=on_head(sunglasses(side, up, front)),
         ball=(BALL_RADIUS - (at - at.new_tensor(SCALP_CENTRE)).norm(dim=1)).clamp(-0.03, 0.05),
-        hat=on_head(up - 0.098 - 0.18 * front),
+        hat=on_head(above_hat_edge(up, front)),
     )
+
+
+def above_hat_edge(up: Tensor, front: Tensor) -> Tensor:
+    """Height over the edge of a hat, which lies higher in front than behind."""
+    return up - 0.098 - 0.18 * front
 
 
 def hairline(side: Tensor, up: Tensor, front: Tensor) -> Float[Tensor, " V"]:

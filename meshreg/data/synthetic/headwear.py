@@ -32,10 +32,7 @@ class HeadFrame:
     share: Float[Tensor, " V"]  # of each vertex in the scalp's mean
 
     def place(
-        self,
-        points: Float[Tensor, "P N 3"],
-        body_rest: Float[Tensor, "P V 3"],
-        joints: Float[Tensor, "P 24 3"],
+        self, points: Float[Tensor, "P N 3"], body_rest: Float[Tensor, "P V 3"]
     ) -> Float[Tensor, "P N 3"]:
         """Points around the average head's joint, moved and scaled to heads in T-pose."""
         mean = torch.einsum("v,pvx->px", self.share, body_rest)
@@ -58,29 +55,6 @@ def grid_coordinates(rows: int, columns: int, like: Tensor) -> tuple[Tensor, Ten
     down = torch.linspace(0, 1, rows).repeat_interleave(columns)
     around = (torch.arange(columns) / columns).repeat(rows)
     return down.to(like), around.to(like)
-
-
-def curtain(worn: Worn, t: Tensor, around: Tensor, skull: "Skull") -> Float[Tensor, "P N 3"]:
-    """Hair that falls behind and beside the face: a shell with an inner and an outer side."""
-    outer = around < 0.5
-    across = torch.where(outer, 4 * around - 1, 3 - 4 * around) * HAIR_COLUMNS / (HAIR_COLUMNS - 2)
-    across = across.clamp(-1, 1)
-    top, tip = 0.155 - 0.075 * across.square(), 0.045 - worn["length"]
-    up = top + (tip - top) * t
-    reach = 1.75 + 0.45 * worn["looseness"]  # radians from the nape to where the face begins
-    reach = reach * (1 - 0.25 * ramp(up, 0.06, 0.12))
-    angle = across * reach
-    closing = 1 - ramp(across.abs(), 0.8, 1.0)  # the two sides meet at the edges ...
-    closing = closing * (1 - ramp(t, 0.85, 1.0))  # ... and at the tips
-    locks = torch.sin(9 * angle + TURN * worn["phase"]) + 0.6 * torch.sin(17 * angle + 3)
-    volume = worn["thickness"] + 0.010 * ramp(0.09 - up, 0.0, 0.08)
-    off = volume + 0.0025 * locks * worn["wrinkles"] * ramp(t, 0.1, 0.5)
-    off = off * (1 - 0.8 * ramp(across.abs(), 0.55, 1.0) * ramp(up, 0.05, 0.10))
-    off = torch.where(outer, off, off - (0.010 + volume) * closing)
-    off = off - (0.008 + volume) * (1 - ramp(t, 0.0, 0.15))  # begins within the hair on the scalp
-    narrow = 1 - 0.12 * ramp(-0.03 - up, 0.0, 0.25)
-    radius = skull.radius(up, angle) * narrow + off
-    return torch.stack([radius * torch.sin(angle), up, -radius * torch.cos(angle)], -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +84,30 @@ def measure_skull(body: Body) -> Skull:
     return Skull((share * flat).sum(-1)[None, None])
 
 
-def ponytail(worn: Worn, t: Tensor, around: Tensor, skull: "Skull") -> Float[Tensor, "P N 3"]:
+def curtain(worn: Worn, t: Tensor, around: Tensor, skull: Skull) -> Float[Tensor, "P N 3"]:
+    """Hair that falls behind and beside the face: a shell with an inner and an outer side."""
+    outer = around < 0.5
+    across = torch.where(outer, 4 * around - 1, 3 - 4 * around) * HAIR_COLUMNS / (HAIR_COLUMNS - 2)
+    across = across.clamp(-1, 1)
+    top, tip = 0.155 - 0.075 * across.square(), 0.045 - worn["length"]
+    up = top + (tip - top) * t
+    reach = 1.75 + 0.45 * worn["looseness"]  # radians from the nape to where the face begins
+    reach = reach * (1 - 0.25 * ramp(up, 0.06, 0.12))
+    angle = across * reach
+    closing = 1 - ramp(across.abs(), 0.8, 1.0)  # the two sides meet at the edges ...
+    closing = closing * (1 - ramp(t, 0.85, 1.0))  # ... and at the tips
+    locks = torch.sin(9 * angle + TURN * worn["phase"]) + 0.6 * torch.sin(17 * angle + 3)
+    volume = worn["thickness"] + 0.010 * ramp(0.09 - up, 0.0, 0.08)
+    off = volume + 0.0025 * locks * worn["wrinkles"] * ramp(t, 0.1, 0.5)
+    off = off * (1 - 0.8 * ramp(across.abs(), 0.55, 1.0) * ramp(up, 0.05, 0.10))
+    off = torch.where(outer, off, off - (0.010 + volume) * closing)
+    off = off - (0.008 + volume) * (1 - ramp(t, 0.0, 0.15))  # begins within the hair on the scalp
+    narrow = 1 - 0.12 * ramp(-0.03 - up, 0.0, 0.25)
+    radius = skull.radius(up, angle) * narrow + off
+    return torch.stack([radius * torch.sin(angle), up, -radius * torch.cos(angle)], -1)
+
+
+def ponytail(worn: Worn, t: Tensor, around: Tensor, skull: Skull) -> Float[Tensor, "P N 3"]:
     """A tail that leaves the back of the head and falls."""
     away = 0.062 * torch.sin((3 * t).clamp(max=1) * torch.pi / 2)
     high = 0.06 + 0.07 * worn["looseness"]
@@ -125,7 +122,7 @@ def ponytail(worn: Worn, t: Tensor, around: Tensor, skull: "Skull") -> Float[Ten
     return torch.stack([x, up - (1 - flat) * side, z.expand_as(x)], -1)
 
 
-def bun(worn: Worn, t: Tensor, around: Tensor, skull: "Skull") -> Float[Tensor, "P N 3"]:
+def bun(worn: Worn, t: Tensor, around: Tensor, skull: Skull) -> Float[Tensor, "P N 3"]:
     """A ball of hair at the back of the head."""
     radius = 0.034 + 0.014 * worn["looseness"]
     polar, angle = torch.pi * t, TURN * around
@@ -182,7 +179,7 @@ def off_shoulders(
     return posed + push_out(posed, obstacle, outward, margin, 0.06)
 
 
-def brim(worn: Worn, hair_thickness: Tensor, like: Tensor) -> Float[Tensor, "P N 3"]:
+def brim(worn: Worn, like: Tensor) -> Float[Tensor, "P N 3"]:
     """The peak of a cap or the brim of a hat, around the average head's joint."""
     t, around = grid_coordinates(BRIM_ROWS, BRIM_COLUMNS, like)
     angle = TURN * around
@@ -194,7 +191,7 @@ def brim(worn: Worn, hair_thickness: Tensor, like: Tensor) -> Float[Tensor, "P N
     off = worn["thickness"] * 0.7 + t * width
     x, z = (0.074 + off) * torch.sin(angle), 0.018 + (0.094 + off) * ahead
     droop = torch.where(is_cap, 0.25 * t * width, 0.15 * t * width * (1 - 0.8 * ahead.abs()))
-    up = 0.100 + 0.18 * z.clamp(-0.1, 0.12) + worn["level"] - droop + 0.02 * is_cap * (1 - t) * 0
+    up = 0.100 + 0.18 * z.clamp(-0.1, 0.12) + worn["level"] - droop
     return torch.stack([x, up, z], -1)
 
 

@@ -255,7 +255,7 @@ def sample_outerwear(dice: Dice, frequencies: Frequencies) -> list[Garment]:
         opening = dice.between(0.02, 0.075) if dice.chance(frequencies.jacket_open) else 0.0
         jacket = Garment(
             "coat" if long else "jacket",
-            hem=-0.08 if long else dice.between(-0.07, 0.07),
+            hem=-0.06 if long else dice.between(-0.07, 0.07),
             sleeve=dice.between(1.88, 2.08),
             neck=dice.between(0.0, 0.035),
             vee=dice.between(0.0, 0.1),
@@ -268,7 +268,7 @@ def sample_outerwear(dice: Dice, frequencies: Frequencies) -> list[Garment]:
         worn.append(jacket)
         if long:
             tails = replace(
-                jacket, kind="coat_tails", waist=0.1, leg=dice.between(0.5, 1.5), flare=0.02
+                jacket, kind="coat_tails", waist=0.11, leg=dice.between(0.5, 1.5), flare=0.02
             )
             worn.append(tails)
     if dice.chance(frequencies.scarf):

@@ -44,12 +44,17 @@ class Skirt:
         worn: Worn,
         betas: Float[Tensor, "P S"],
         inner: Float[Tensor, "P V 3"],
+        straight: float,
     ) -> tuple[Float[Tensor, "P N 3"], Float[Tensor, "P N 3"]]:
-        """The skirt in T-pose over the surface inside it, and the points it is measured from."""
+        """The skirt in T-pose over the surface inside it, and the points it is measured from.
+
+        With `straight` 1 it is nowhere narrower than above, as the tails of a coat.
+        """
         near = inner[:, self.anchors].mean(2)
         points = self.form.at(betas)
         top = torch.maximum(-worn["waist"], self.leg.min())
         points = near + ramp(self.leg - top, 0.0, HUG)[..., None] * (points - near)
+        points = points + (straight * self.room_below(points, near))[..., None] * self.around
         # Folds deepen and the skirt widens towards the hem.
         down = (self.leg / 0.5).clamp(0, 1.5)
         angle = torch.atan2(self.side, self.front)
@@ -59,6 +64,14 @@ class Skirt:
         wider = worn["flare"] * worn["looseness"] - 0.012 * (1 - worn["looseness"])
         wider = wider + 0.011 * worn["wrinkles"] * (0.3 + worn["looseness"]) * pleats
         return points + (wider * down)[..., None] * self.around, near
+
+    def room_below(
+        self, points: Float[Tensor, "P N 3"], near: Float[Tensor, "P N 3"]
+    ) -> Float[Tensor, "P N"]:
+        """How much to widen so that cloth clears what is inside and never narrows downward."""
+        radius, needed = ((p * self.around).sum(-1) for p in (points, near))
+        rows = torch.maximum(radius, needed + MARGIN).unflatten(1, (-1, COLUMNS))
+        return rows.cummax(1).values.flatten(1) - radius
 
     def field(self, worn: Worn) -> Float[Tensor, "P N"]:
         """How far inside the hem, below the waist, beside the opening."""
@@ -102,12 +115,13 @@ class Skirt:
         posed: Float[Tensor, "P N 3"],
         body: Float[Tensor, "P V 3"],
         outward: Float[Tensor, "P V 3"],
+        gives_way: Float[Tensor, " N"],
     ) -> Float[Tensor, "P N 3"]:
-        """The posed skirt pushed out of the posed legs."""
+        """The posed skirt pushed out of the posed legs, as far as it gives way."""
         obstacle, normal = body[:, self.obstacle], outward[:, self.obstacle]
         for steps in (3, 0):
             push = push_out(posed, obstacle, normal, MARGIN, 0.15)
-            posed = posed + self.gives_way[:, None] * evened(push, COLUMNS, steps)
+            posed = posed + gives_way[:, None] * evened(push, COLUMNS, steps)
         return posed
 
 

@@ -26,7 +26,7 @@ class Surface:
 
     hit: Bool[Tensor, "P H W"]
     label: Int[Tensor, "P H W"]  # Label of what is seen
-    layer: Int[Tensor, "P H W"]  # outermost layer that covers the point; -1 on skin
+    layer: Int[Tensor, "P H W"]  # what is seen, as an index into garments.LAYERS; -1 on skin
     piece: Int[Tensor, "P H W"]  # 0 on the body's surface, else which loose piece
     part: Int[Tensor, "P H W"]  # the SMPL joint that moves the point most
     rest: Float[Tensor, "P H W 3"]  # the point on the average body in T-pose, metres

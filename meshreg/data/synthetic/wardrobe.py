@@ -21,13 +21,12 @@ from meshreg.data.synthetic.fields import (
     NOWHERE,
     Fitted,
     PackedOutfits,
-    Worn,
     body_fields,
     fit_to_hems,
     pack,
 )
 from meshreg.data.synthetic.garments import HAIR_STYLES, LAYER, LAYERS, Outfit
-from meshreg.data.synthetic.head import head_coordinates
+from meshreg.data.synthetic.head import above_hat_edge, head_coordinates
 from meshreg.data.synthetic.people import DressedPeople
 from meshreg.data.synthetic.shoes import make_shoes
 from meshreg.data.synthetic.skirts import load_skirt
@@ -45,7 +44,6 @@ class _Pose:
     betas: Float[Tensor, "P S"]
     motions: Float[Tensor, "P 24 3 4"]  # from rest to the pose, without `transl`
     down: Float[Tensor, "3"]  # unit, in the frame of the pose
-    rest_joints: Float[Tensor, "P 24 3"]
     joints: Float[Tensor, "P 24 3"]
     bend: Float[Tensor, "P 4"]  # 0 straight, 1 bent, by `HINGES`
 
@@ -110,7 +108,7 @@ class Wardrobe:
         pieces = [_Piece(surface, shaped_rest, fields)]
         for layer in ("skirt", "tails"):
             pieces.append(self._skirt(layer, packed, pose, (bare, off, surface, outward)))
-        pieces.append(self._hair(packed["hair"], bare, pose, surface, outward))
+        pieces.append(self._hair(packed, bare, pose, surface, outward))
         pieces.append(self._brim(packed, bare, pose))
         vertices = torch.cat([piece.vertices for piece in pieces], 1)
         joints = torch.cat([pose.joints, nude[:, self.body.landmarks]], 1)
@@ -134,7 +132,7 @@ class Wardrobe:
         cosine = (hinges.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2
         bend = ramp(torch.acos(cosine.clamp(-1, 1)), STRAIGHT, BENT)
         direction = torch.nn.functional.normalize(betas.new_tensor(down), dim=0)
-        return _Pose(betas, motions, direction, self.body.rest_joints(betas), joints, bend)
+        return _Pose(betas, motions, direction, joints, bend)
 
     def _surface(
         self, bare: Tensor, fitted: Fitted, off: Standoff, packed: PackedOutfits, pose: _Pose
@@ -167,23 +165,27 @@ class Wardrobe:
         height = torch.where(of_dress, off.solid + off.loose, off.solid.clamp(max=0.008))
         inner = bare + off.smooth[..., None] * (self.smooth.at(pose.betas) - bare)
         inner = inner + (height + 0.002)[..., None] * self.at.outward
-        rest, near = skirt.rest(worn, pose.betas, inner)
+        rest, near = skirt.rest(worn, pose.betas, inner, float(layer == "tails"))
         upright = torch.einsum(
             "pij,pkj->pki", pose.motions[:, 0, :, :3].mT, pose.joints - pose.joints[:, :1]
         )
         motions = torch.einsum("pnj,pjrc->pnrc", skirt.skin_weights(upright), pose.motions)
         posed = carried(skirt.hung(rest, near, motions, pose.down), motions)
-        posed = skirt.kept_out(posed, surface, outward)
+        # A skirt's waist holds; a coat gives way all over.
+        gives_way = skirt.gives_way if layer == "skirt" else torch.ones_like(skirt.gives_way)
+        posed = skirt.kept_out(posed, surface, outward, gives_way)
         fields = nothing.clone()
         fields[..., LAYER[layer]] = skirt.field(worn)
         posed = torch.where(worn.on[..., None], posed, self._collapsed(posed, pose))
         return _Piece(posed, template, fields)
 
     def _hair(
-        self, worn: Worn, bare: Tensor, pose: _Pose, surface: Tensor, outward: Tensor
+        self, packed: PackedOutfits, bare: Tensor, pose: _Pose, surface: Tensor, outward: Tensor
     ) -> _Piece:
+        worn, hat = packed["hair"], packed["hat"]
         around_head = headwear.hanging_hair(worn, self.skull, bare)
         rest = around_head + self.body.joints_template[self.frame.joint]
+        is_curtain = worn["style"] == HAIR_STYLES.index("curtain")
         hangs = worn.on & (worn["style"] != HAIR_STYLES.index("none"))
         fields = self._unlaid(rest)
         if not bool(hangs.any()):
@@ -194,13 +196,16 @@ class Wardrobe:
             posed, surface[:, self.shoulders], outward[:, self.shoulders]
         )
         posed = torch.where((worn["style"] == HAIR_STYLES.index("bun"))[..., None], posed, lying)
-        fields[..., LAYER["hair"]] = torch.where(hangs, INSIDE, NOWHERE)
+        # No curtain of hair comes through a hat; tails do, as at the back of a cap.
+        below_hat = -above_hat_edge(around_head[..., 1], around_head[..., 2]) - hat["level"]
+        inside = torch.where(hat.on & is_curtain, below_hat, INSIDE)
+        fields[..., LAYER["hair"]] = torch.where(hangs, inside, NOWHERE)
         posed = torch.where(hangs[..., None], posed, self._collapsed(posed, pose))
         return _Piece(posed, rest, fields)
 
     def _brim(self, packed: PackedOutfits, bare: Tensor, pose: _Pose) -> _Piece:
         worn = packed["hat"]
-        around_head = headwear.brim(worn, packed["hair"]["thickness"], bare)
+        around_head = headwear.brim(worn, bare)
         rest = around_head + self.body.joints_template[self.frame.joint]
         has_brim = worn.is_one_of("cap", "brimmed_hat")
         posed = self._on_head(around_head, bare, pose)
@@ -210,7 +215,7 @@ class Wardrobe:
         return _Piece(posed, rest, fields)
 
     def _on_head(self, around_head: Tensor, bare: Tensor, pose: _Pose) -> Float[Tensor, "P N 3"]:
-        placed = self.frame.place(around_head, bare, pose.rest_joints)
+        placed = self.frame.place(around_head, bare)
         motion = pose.motions[:, self.frame.joint]
         return placed @ motion[..., :3].mT + motion[:, None, :, 3]
 
