@@ -14,7 +14,15 @@ from meshreg.body.smpl import load_body
 from meshreg.clothing.labels import UNKNOWN_LABEL, Label
 from meshreg.data.sample import OCCLUDER, Batch, with_vertices
 from meshreg.data.synthetic.casting import cast
-from meshreg.data.synthetic.compose import Group, in_front, maps_of, over, shrunk
+from meshreg.data.synthetic.compose import (
+    Group,
+    borders,
+    enlarged,
+    in_front,
+    maps_of,
+    shrunk,
+    together,
+)
 from meshreg.data.synthetic.generator import DressedPeopleGenerator, make_generator
 from meshreg.data.synthetic.prior_poses import PriorPoses
 from meshreg.data.synthetic.scene import Planner, ScenePlan
@@ -115,8 +123,8 @@ def test_colours_end_where_labels_end() -> None:
     draw, chosen = generator(), plans()[:6]
     scene = draw._cast(chosen)
     K = torch.from_numpy(np.stack([plan.K for plan in chosen])).float()
-    _, covered = draw._photograph(scene, K, SIZE)
     surface = look_at(scene.people, K[scene.group.picture], (SIZE, SIZE), draw.rasterizer)
+    _, covered = draw._photograph(scene, surface, K)
     person = in_front(surface, scene.group)[0]
     people = torch.zeros(6, SIZE, SIZE).index_add(0, scene.group.picture, person) > 0
     maps = maps_of(surface, scene.group, covered)
@@ -164,8 +172,32 @@ def test_the_nearer_person_is_seen() -> None:
     assert maps.depth[0].tolist() == [[2, 3], [2, 0]]
     assert (maps.labels[1] == Label.COAT).all()
     colors = torch.arange(3.0)[:, None, None, None].expand(3, 2, 2, 3) + 1
-    picture = over(torch.full((2, 2, 2, 3), 9.0), colors, wins, group)
-    assert picture[0, ..., 0].tolist() == [[2, 1], [2, 9]]
+    picture, covered = together(colors, wins, group)
+    assert picture[0, ..., 0].tolist() == [[2, 1], [2, 0]]
+    assert covered[0].tolist() == [[1, 1], [1, 0]]
+
+
+def test_borders_are_where_surfaces_meet() -> None:
+    depth = torch.full((1, 7, 9), 2.0)
+    depth[:, :, 4:] = 2.4  # a step within one garment
+    depth[:, :, 8:] = 0.0  # nobody
+    surface = surface_of(depth, int(Label.COAT))
+    group = Group(torch.tensor([0]), torch.tensor([0]), 1)
+    found = borders(surface, group, torch.tensor([300.0]))
+    assert found[0].all(0).tolist() == [c in (3, 4, 7, 8) for c in range(9)]
+    assert torch.equal(found.all(1), found.any(1))
+    fine = enlarged(found, 2)
+    assert fine.shape == (1, 14, 18)
+    assert fine[0].all(0).tolist() == [c in (*range(5, 11), *range(13, 18)) for c in range(18)]
+
+
+def test_fine_samples_count_at_borders_only() -> None:
+    chosen = plans()[4:6]
+    plain = make_generator(supersampling=1).render(chosen)
+    finest = generator().render(chosen)
+    assert torch.equal(plain.labels, finest.labels)
+    changed = (plain.image != finest.image).any(1)
+    assert 0.01 < changed.float().mean() < 0.9
 
 
 def test_shrinking_takes_the_mean() -> None:

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, max_pool2d
 
 from meshreg.data.sample import HIDDEN_LABEL, NO_PART, OCCLUDER
 from meshreg.data.synthetic.surface import Surface
+
+STEP, STEP_PX = 0.03, 3.0  # metres, and pixel widths: neighbours further apart are two surfaces
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +42,41 @@ def in_front(
     return wins.to(depth), front
 
 
-def over(
-    backdrop: Float[Tensor, "B H W 3"],
-    people: Float[Tensor, "P H W 3"],
-    wins: Float[Tensor, "P H W"],
-    group: Group,
-) -> Float[Tensor, "B H W 3"]:
-    """Put the people in front of their backdrops."""
-    shown = torch.zeros_like(backdrop).index_add(0, group.picture, people * wins[..., None])
-    covered = torch.zeros_like(backdrop[..., 0]).index_add(0, group.picture, wins)
-    return shown + backdrop * (1 - covered.clamp(max=1))[..., None]
+def together(
+    people: Float[Tensor, "P H W 3"], wins: Float[Tensor, "P H W"], group: Group
+) -> tuple[Float[Tensor, "B H W 3"], Float[Tensor, "B H W"]]:
+    """All people of each picture before black, and 1 where anybody is."""
+    num, height, width = group.num_pictures, *wins.shape[1:]
+    shown = people.new_zeros(num, height, width, 3)
+    shown = shown.index_add(0, group.picture, people * wins[..., None])
+    covered = wins.new_zeros(num, height, width).index_add(0, group.picture, wins)
+    return shown, covered.clamp(max=1)
+
+
+def borders(surface: Surface, group: Group, focal: Float[Tensor, " B"]) -> Bool[Tensor, "B H W"]:
+    """Pixels beside another person, layer or label, or beside a step in depth.
+
+    `focal` is the focal length in pixels.
+    """
+    wins, front = in_front(surface, group)
+    identity = (group.number + 1)[:, None, None] * 64 + surface.layer + 1
+    identity = wins * (identity * 64 + surface.label).to(wins)
+    seen = torch.zeros_like(front).scatter_reduce(0, group.rows_like(identity), identity, "amax")
+    depth = torch.where(front.isfinite(), front, 0.0)
+    step = STEP + STEP_PX * depth / focal[:, None, None]
+    return (_spread(seen) > 0) | (_spread(depth) > step)
+
+
+def _spread(values: Float[Tensor, "B H W"]) -> Float[Tensor, "B H W"]:
+    """Largest minus smallest of each pixel and its neighbours."""
+    both = torch.stack([values, -values], 1)
+    return max_pool2d(both, 3, 1, 1).sum(1)
+
+
+def enlarged(mask: Bool[Tensor, "B H W"], factor: int) -> Bool[Tensor, "B h w"]:
+    """A mask for a finer picture, with one fine pixel more all around."""
+    fine = mask.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+    return max_pool2d(fine.float()[:, None], 3, 1, 1)[:, 0] > 0
 
 
 def shrunk(picture: Float[Tensor, "B H W C"], factor: int) -> Float[Tensor, "B h w C"]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from meshreg.body.smpl import Body, load_body
@@ -19,7 +19,16 @@ from meshreg.data.synthetic.backgrounds import (
     render_scenes,
 )
 from meshreg.data.synthetic.casting import Casting, cast
-from meshreg.data.synthetic.compose import Group, Maps, in_front, maps_of, over, shrunk
+from meshreg.data.synthetic.compose import (
+    Group,
+    Maps,
+    borders,
+    enlarged,
+    in_front,
+    maps_of,
+    shrunk,
+    together,
+)
 from meshreg.data.synthetic.degrade import degrade
 from meshreg.data.synthetic.develop import quantised
 from meshreg.data.synthetic.lights import Lights, place_lights
@@ -29,7 +38,7 @@ from meshreg.data.synthetic.people import DressedPeople
 from meshreg.data.synthetic.picture_folder import PictureFolder
 from meshreg.data.synthetic.scene import ScenePlan
 from meshreg.data.synthetic.shadows import ShadowMap
-from meshreg.data.synthetic.surface import look_at
+from meshreg.data.synthetic.surface import Surface, look_at
 from meshreg.data.synthetic.wardrobe import Wardrobe
 from meshreg.data.visibility import visible_joints
 from meshreg.geometry.cameras import resize_intrinsics
@@ -84,7 +93,7 @@ class DressedPeopleGenerator:
         scene = self._cast(plans)
         K = self._tensor([plan.K for plan in plans])
         surface = look_at(scene.people, K[scene.group.picture], (size, size), self.rasterizer)
-        light, covered = self._photograph(scene, K, size)
+        light, covered = self._photograph(scene, surface, K)
         flaws = [casting.degradation for casting in scene.castings]
         srgb = degrade(light, flaws)
         box = self._tensor([plan.box for plan in plans])
@@ -156,33 +165,45 @@ class DressedPeopleGenerator:
 
     # --- the pictures -------------------------------------------------------------------------
     def _photograph(
-        self, scene: _Cast, K: Float[Tensor, "B 3 3"], size: int
+        self, scene: _Cast, surface: Surface, K: Float[Tensor, "B 3 3"]
     ) -> tuple[Float[Tensor, "B H W 3"], Float[Tensor, "B H W"]]:
         """Linear light without the camera's flaws, and the share that things in front hide."""
-        fine = self.supersampling
-        K_fine = resize_intrinsics(K, float(fine), float(fine))
-        group, shape = scene.group, (size * fine, size * fine)
-        surface = look_at(scene.people, K_fine[group.picture], shape, self.rasterizer)
+        group, size = scene.group, surface.hit.shape[1]
         shadow = ShadowMap(
             scene.people.body_vertices,
             self.body.faces,
             scene.lights.key_direction,
             self.rasterizer,
         )
-        looks = [look for casting in scene.castings for look in casting.looks]
-        painted = paint(surface, looks, scene.lights, K_fine[group.picture], shadow=shadow)
+        people, covered = self._painted(scene, surface, K, shadow)
         backdrop = self._backdrop(scene, K, size, shadow)
-        wins, _ = in_front(surface, group)
-        covered = shrunk(
-            torch.zeros_like(wins[: len(K)])[..., None].index_add(
-                0, group.picture, wins[..., None]
-            ),
-            fine,
-        )
-        nobody = torch.zeros(len(K), *shape, 3, device=K.device)
-        people = shrunk(over(nobody, painted, wins, group), fine)
-        light = people + backdrop * (1 - covered.clamp(max=1))
-        return self._with_occluders(light, scene, surface.hit[group.subject], fine)
+        light = people + backdrop * (1 - covered.clamp(max=1))[..., None]
+        return self._with_occluders(light, scene, surface.hit[group.subject])
+
+    def _painted(
+        self, scene: _Cast, surface: Surface, K: Tensor, shadow: ShadowMap
+    ) -> tuple[Float[Tensor, "B H W 3"], Float[Tensor, "B H W"]]:
+        """People on black, and how much of each pixel they cover.
+
+        Within one surface a pixel's centre speaks for it, because patterns are filtered; where
+        surfaces meet, finer samples are averaged.
+        """
+        group, fine = scene.group, self.supersampling
+        looks = [look for casting in scene.castings for look in casting.looks]
+        K_person = K[group.picture]
+        painted = paint(surface, looks, scene.lights, K_person, shadow=shadow)
+        people, covered = together(painted, in_front(surface, group)[0], group)
+        if fine == 1:
+            return people, covered
+        mixed = borders(surface, group, (K[:, 0, 0] + K[:, 1, 1]) / 2)
+        where = enlarged(mixed, fine)[group.picture]
+        K_fine = resize_intrinsics(K_person, float(fine), float(fine))
+        size = (where.shape[1], where.shape[2])
+        closer = look_at(scene.people, K_fine, size, self.rasterizer, where=where)
+        painted = paint(closer, looks, scene.lights, K_fine, shadow=shadow, where=where)
+        exact, share = together(painted, in_front(closer, group)[0], group)
+        people = torch.where(mixed[..., None], shrunk(exact, fine), people)
+        return people, torch.where(mixed, shrunk(share[..., None], fine)[..., 0], covered)
 
     def _backdrop(
         self, scene: _Cast, K: Tensor, size: int, shadow: ShadowMap
@@ -204,7 +225,7 @@ class DressedPeopleGenerator:
         return out_of_focus(backdrop, view.distance, bokeh)
 
     def _with_occluders(
-        self, light: Tensor, scene: _Cast, fine_mask: Tensor, fine: int
+        self, light: Tensor, scene: _Cast, person: Bool[Tensor, "B H W"]
     ) -> tuple[Float[Tensor, "B H W 3"], Float[Tensor, "B H W"]]:
         hidden = light.new_zeros(light.shape[:3])
         chosen = [i for i, casting in enumerate(scene.castings) if casting.occluder is not None]
@@ -215,7 +236,7 @@ class DressedPeopleGenerator:
         things = [casting.occluder for casting in scene.castings if casting.occluder is not None]
         covers = render_occluders(
             things,
-            fine_mask[index, ::fine, ::fine],
+            person[index],
             scene.people.joints[subject, 0, 2],
             in_picture(scene.lights, subject),
         )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -28,9 +28,13 @@ def paint(
     K: Float[Tensor, "P 3 3"],
     *,
     shadow: ShadowMap | None = None,
+    where: Bool[Tensor, "P H W"] | None = None,
 ) -> Float[Tensor, "P H W 3"]:
-    """Linear RGB of every person, black where nobody is; `shadow` adds shadows of the key."""
-    points = covered_points(surface, K)
+    """Linear RGB of every person, black where nobody is; `shadow` adds shadows of the key.
+
+    With `where` only these pixels are painted.
+    """
+    points = covered_points(surface, K, where)
     skin = _materials(points, looks)
     normal = _roughened(points, skin.relief, surface)
     lit = torch.ones_like(skin.relief)

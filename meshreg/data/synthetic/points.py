@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from meshreg.clothing.labels import Label
@@ -61,10 +61,15 @@ def rays(K: Float[Tensor, "P 3 3"], size: tuple[int, int]) -> Float[Tensor, "P H
     return torch.stack([u, v[..., None].expand_as(u), torch.ones_like(u)], -1)
 
 
-def covered_points(surface: Surface, K: Float[Tensor, "P 3 3"]) -> Points:
-    """Gather every pixel that shows a person."""
+def covered_points(
+    surface: Surface,
+    K: Float[Tensor, "P 3 3"],
+    where: Bool[Tensor, "P H W"] | None = None,
+) -> Points:
+    """Gather every pixel that shows a person, or those of them that are asked for."""
     num, height, width = surface.hit.shape
-    pixel = surface.hit.flatten().nonzero()[:, 0]
+    shown = surface.hit if where is None else surface.hit & where
+    pixel = shown.flatten().nonzero()[:, 0]
     person = pixel // (height * width)
 
     def listed(image: Tensor) -> Tensor:

@@ -99,11 +99,9 @@ def openness(
     # Columns rather than rows of three: every step below runs over contiguous memory.
     px, py, pz = points.place.T.contiguous()
     nx, ny, nz = normal.T.contiguous()
-    depth = pz.new_full((num * height * width,), 1e3)  # nobody there: far behind
-    depth[points.pixel] = pz
+    depth = torch.where(surface.hit, surface.depth, 1e3).flatten()  # nobody there: far behind
     layer = points.layer.to(normal)
-    layers = pz.new_full((num * height * width,), -1.0)
-    layers[points.pixel] = layer
+    layers = torch.where(surface.hit, surface.layer, -1).to(normal).flatten()
     start = points.person * (height * width)
     row = (points.pixel - start) // width
     column = (points.pixel - start) % width

@@ -1,6 +1,7 @@
 """What a camera sees of dressed people, pixel by pixel, before any colour."""
 
 from dataclasses import dataclass
+from dataclasses import fields as fields_of
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -45,6 +46,10 @@ class _Hits:
     bary: Float[Tensor, "n 3"]
     depth: Float[Tensor, " n"]
 
+    def at(self, index: Int[Tensor, " m"]) -> "_Hits":
+        """Some of the points."""
+        return _Hits(*(getattr(self, field.name)[index] for field in fields_of(self)))
+
     def mix(self, values: Float[Tensor, "P N C"]) -> Float[Tensor, "n C"]:
         """Vertex values of each person at the points."""
         rows = self.person[:, None] * values.shape[1] + self.corners
@@ -64,13 +69,18 @@ def look_at(
     K: Float[Tensor, "P 3 3"],
     size: tuple[int, int],
     rasterizer: Rasterizer,
+    *,
+    where: Bool[Tensor, "P H W"] | None = None,
 ) -> Surface:
     """Draw each person alone; the people's frame is the camera's.
 
     The body's surface closes every ray that meets it. Loose pieces are seen only where their field
-    is above zero, and what is behind shows elsewhere.
+    is above zero, and what is behind shows elsewhere. With `where`, only `hit` and `depth` are
+    found for all pixels, the rest for those.
     """
-    hits = front_hits(people, K, size, rasterizer)
+    every = hits = front_hits(people, K, size, rasterizer)
+    if where is not None:
+        hits = every.at(where.flatten()[every.pixel].nonzero()[:, 0])
     fields = hits.mix(people.fields)
     rest = hits.mix(people.rest)
     layer = outermost(fields)
@@ -79,21 +89,21 @@ def look_at(
     part = hits.mix_shared(people.weights).argmax(1)
     shape = (len(people.vertices), *size)
 
-    def spread(values: Tensor) -> Tensor:
+    def spread(values: Tensor, points: _Hits = hits) -> Tensor:
         """Values of the points as pictures, zero elsewhere."""
         count = shape[0] * shape[1] * shape[2]
         image = values.new_zeros((count, *values.shape[1:]))
-        return image.index_copy_(0, hits.pixel, values).view(*shape, *values.shape[1:])
+        return image.index_copy_(0, points.pixel, values).view(*shape, *values.shape[1:])
 
     return Surface(
-        hit=spread(torch.ones_like(layer, dtype=torch.bool)),
+        hit=spread(torch.ones_like(every.face, dtype=torch.bool), every),
         label=spread(label),
         layer=spread(layer),
         piece=spread(people.piece[hits.face]),
         part=spread(part),
         rest=spread(rest),
         normal=spread(normal),
-        depth=spread(hits.depth),
+        depth=spread(every.depth, every),
     )
 
 
