@@ -48,7 +48,10 @@ class Casting:
 def cast(plan: ScenePlan) -> Casting:
     """Draw the picture's outfits, looks and surroundings."""
     people = range(len(plan.people))
-    outfits = tuple(sample_outfit(plan.rng(f"outfit.{k}")) for k in people)
+    outfits = tuple(
+        sample_outfit(plan.rng(f"outfit.{k}"), chest_may_be_bare=_looks_male(plan.people[k].betas))
+        for k in people
+    )
     looks = tuple(
         sample_look(plan.rng(f"look.{k}"), layer_labels(outfit)) for k, outfit in enumerate(outfits)
     )
@@ -75,6 +78,11 @@ def layer_labels(outfit: Outfit) -> list[int]:
     for garment in outfit.garments:
         labels[garment.layer] = int(KIND[garment.kind].labels[0])
     return labels
+
+
+def _looks_male(betas: np.ndarray) -> bool:
+    """Whether nobody would take the built-in body of this shape for a woman's: tall, no bust."""
+    return bool(betas[0] > 0.5 and betas[2] < 0.3)
 
 
 def _camera(plan: ScenePlan, strength: float) -> Degradation:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from meshreg.data.synthetic.dice import Choice, Dice
 from meshreg.data.synthetic.garments import HAIR_STYLES, Garment, Outfit
-
-Choice = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -69,25 +68,13 @@ FREQUENCIES = Frequencies(
 )
 
 
-class Dice:
-    """Draws from a generator in the few ways that outfits need."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
-
-    def between(self, low: float, high: float) -> float:
-        return float(self.rng.uniform(low, high))
-
-    def chance(self, probability: float) -> bool:
-        return float(self.rng.random()) < probability
-
-    def choose(self, shares: Choice) -> str:
-        edges = np.cumsum(list(shares.values()))
-        return list(shares)[int(np.searchsorted(edges, self.rng.random() * edges[-1], "right"))]
-
-
-def sample_outfit(rng: np.random.Generator, frequencies: Frequencies = FREQUENCIES) -> Outfit:
-    """An outfit with hair, from head to toe."""
+def sample_outfit(
+    rng: np.random.Generator,
+    frequencies: Frequencies = FREQUENCIES,
+    *,
+    chest_may_be_bare: bool = True,
+) -> Outfit:
+    """An outfit with hair, from head to toe; those whose chest may not be bare wear a bra then."""
     dice = Dice(rng)
     sort = dice.choose(frequencies.outfit)
     worn: list[Garment] = []
@@ -97,8 +84,10 @@ def sample_outfit(rng: np.random.Generator, frequencies: Frequencies = FREQUENCI
         worn += sample_dress(dice)
     elif sort == "bare_chest":
         worn.append(sample_bottom(dice, dice.choose({"trousers": 1.0, "shorts": 2.0}), -0.04))
+        bra = sample_bra(dice)
+        worn += [] if chest_may_be_bare else [bra]
     else:
-        worn += sample_swimwear(dice)
+        worn += sample_swimwear(dice, chest_may_be_bare)
     if sort != "swim":
         worn += sample_outerwear(dice, frequencies)
         worn += sample_feet(dice, frequencies)
@@ -219,32 +208,32 @@ def sample_dress(dice: Dice) -> list[Garment]:
     return [top, skirt]
 
 
-def sample_swimwear(dice: Dice) -> list[Garment]:
+def sample_swimwear(dice: Dice, chest_may_be_bare: bool) -> list[Garment]:
     """Briefs, and mostly a top."""
-    worn = [
-        Garment(
-            "underwear",
-            waist=dice.between(0.02, 0.07),
-            leg=dice.between(0.05, 0.3),
-            thickness=0.002,
-            looseness=0.1,
-            wrinkles=0.1,
-        )
-    ]
-    if dice.chance(0.5):
-        worn.append(
-            Garment(
-                "crop_top",
-                hem=dice.between(0.28, 0.33),
-                sleeve=dice.between(-0.3, -0.15),
-                neck=-0.06,
-                vee=dice.between(0.0, 0.08),
-                thickness=0.002,
-                looseness=0.1,
-                wrinkles=0.1,
-            )
-        )
-    return worn
+    briefs = Garment(
+        "underwear",
+        waist=dice.between(0.02, 0.07),
+        leg=dice.between(0.05, 0.3),
+        thickness=0.002,
+        looseness=0.1,
+        wrinkles=0.1,
+    )
+    bare, bra = dice.chance(0.5), sample_bra(dice)
+    return [briefs] if bare and chest_may_be_bare else [briefs, bra]
+
+
+def sample_bra(dice: Dice) -> Garment:
+    """What covers the chest and little else."""
+    return Garment(
+        "crop_top",
+        hem=dice.between(0.28, 0.33),
+        sleeve=dice.between(-0.3, -0.15),
+        neck=-0.06,
+        vee=dice.between(0.0, 0.08),
+        thickness=0.002,
+        looseness=0.1,
+        wrinkles=0.1,
+    )
 
 
 def sample_outerwear(dice: Dice, frequencies: Frequencies) -> list[Garment]:
