@@ -14,7 +14,7 @@ from torch import Tensor
 from meshreg.body.smpl import Body
 from meshreg.geometry.cameras import project
 
-HIDDEN_LABEL = 255  # in `labels`: something else stands in front of the subject
+HIDDEN_LABEL = 255  # in `labels`: nobody knows what is there
 NO_PART = 255
 OCCLUDER = 255  # in `instance`: a thing, not a person
 
@@ -42,7 +42,8 @@ class Sample:
     joints_self_hidden: Bool[Tensor, "*batch 45"]  # deep behind the subject's own surface
     # The bare body; no rows (V = 0) until `with_vertices` fills them in from betas and pose.
     vertices_cam: Float[Tensor, "*batch V 3"]
-    # CIHP ids of the subject; 255 where something else hides it, 0 elsewhere
+    # CIHP ids of the subject; 255 where something hides it and beyond the full picture's border,
+    # where nobody knows; 0 elsewhere
     labels: UInt8[Tensor, "*batch H W"]
     depth: Float[Tensor, "*batch H W"]  # of the nearest person, metres; 0 where none is seen
     part: UInt8[Tensor, "*batch H W"]  # SMPL joint that moves the subject there; 255 elsewhere

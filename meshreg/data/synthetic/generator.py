@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from meshreg.body.smpl import Body, load_body
-from meshreg.data.sample import Batch, Sample, inside_picture, joint_pixels
+from meshreg.data.sample import HIDDEN_LABEL, Batch, Sample, inside_picture, joint_pixels
 from meshreg.data.synthetic.backgrounds import (
     Backdrop,
     View,
@@ -267,7 +267,7 @@ class DressedPeopleGenerator:
             joints_visible=visible,
             joints_self_hidden=self_hidden,
             vertices_cam=scene.people.body_vertices[subject],
-            labels=torch.where(inside, maps.labels, 0).to(torch.uint8),
+            labels=torch.where(inside, maps.labels, HIDDEN_LABEL).to(torch.uint8),
             depth=maps.depth,
             part=maps.part,
             instance=maps.instance,
