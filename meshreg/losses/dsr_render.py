@@ -1,5 +1,6 @@
 """Draws the labels that a body would show if it were dressed as people usually are."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -16,8 +17,11 @@ from meshreg.clothing.prior import SemanticPrior
 from meshreg.render.rasterizer import Rasterizer, SemanticImage
 
 MIN_DEPTH = 1e-3  # metres; what is nearer, or behind the camera, is not drawn
-# The soft renderer compares depths within these metres around the body's centre.
-HALF_RANGE, SIGMA, GAMMA = 1.5, 1e-5, 5e-3
+# Of the soft style: the metres around the body's centre within which depths are compared, and how
+# fine (0.005 is 15 mm); and how far outlines reach, which must not shrink with the picture's size.
+HALF_RANGE, GAMMA = 1.5, 5e-3
+BLUR_PX = 0.5
+REACH = math.log(1 / 1e-4 - 1)  # squared distance, in units of sigma, at which faces are left out
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +81,8 @@ class SemanticRenderer(nn.Module):
         A label that a picture does not show is not expected anywhere: whoever wears long sleeves
         shows no arms, however often others do.
         """
-        vertices_cam = vertices_cam.float()
+        if vertices_cam.dtype != torch.float64:
+            vertices_cam = vertices_cam.float()  # half precision would jitter by pixels
         bare = (self.bare_probs @ visible.to(self.bare_probs).mT).mT[..., None]
         attributes = torch.cat([bare, self.class_probs.expand(len(bare), -1, -1)], -1)
         if self.style == "edge":
@@ -104,7 +109,7 @@ class SemanticRenderer(nn.Module):
             K,
             size,
             attributes,
-            sigma=SIGMA,
+            sigma=(2 * BLUR_PX / min(size)) ** 2 / REACH,
             gamma=GAMMA,
             z_near=near,
             z_far=far,

@@ -102,6 +102,8 @@ def thinned(
     Labels and camera agree exactly, so a perfect body still matches perfectly; a map resized to the
     nearest label may be off by half a pixel.
     """
-    first = step // 2
+    first = float(step // 2)
     shrink = K.new_tensor([[1 / step], [1 / step], [1.0]])
-    return labels[:, first::step, first::step], crop_intrinsics(K, first, first) * shrink
+    return labels[:, step // 2 :: step, step // 2 :: step], crop_intrinsics(
+        K, first, first
+    ) * shrink
