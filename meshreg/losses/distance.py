@@ -50,3 +50,14 @@ def distance_from_mask(
     unit = torch.as_tensor(scale_px, dtype=sampled.dtype, device=sampled.device)
     distance = torch.where(inside_picture, sampled, 0.0) / unit.reshape(-1, 1)
     return distance.square().mean(-1)
+
+
+def mask_extent(mask: Bool[Tensor, "B H W"]) -> Float[Tensor, " B"]:
+    """The diagonal of each mask's box in pixels, to measure distances by; at least one pixel."""
+    sides = []
+    for other in (1, 2):
+        there = mask.any(other).float()
+        places = torch.arange(1, there.shape[1] + 1, device=mask.device) * there
+        first = torch.where(there > 0, places, there.shape[1] + 1).amin(1)
+        sides.append((places.amax(1) - first).clamp_min(0))
+    return torch.stack(sides).square().sum(0).sqrt().clamp_min(1.0)

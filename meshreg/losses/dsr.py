@@ -36,6 +36,9 @@ def dsr_c(
 
     Where the body is not, the background is expected. With the chance `label_noise` a pixel has any
     label at all, so no pixel costs more than log(G / label_noise).
+
+    Sharply drawn outlines feel the logarithm at the pixels on their two sides rather than between
+    them: their gradient is that of the loss times 3 to 5, or 2 to 3 with a `label_noise` of 0.4.
     """
     losses = label_nll(pred, target, label_noise=label_noise)
     return _mean_over(losses, target.shows_classes, weight)

@@ -63,7 +63,8 @@ class SemanticRenderer(nn.Module):
         """
         super().__init__()
         check_same_topology(body.topology_hash, prior.topology_hash, "the semantic prior")
-        self.rasterizer, self.style = rasterizer, style
+        self.rasterizer, self.style, self.classes = rasterizer, style, classes
+        self.bare = minimally_clothed(bare).members("minimally_clothed")
         is_bare = minimally_clothed(bare).membership[:, 1].to(prior.probs)
         self.register_buffer("faces", body.faces, persistent=False)
         self.register_buffer("bare_probs", prior.probs * is_bare, persistent=False)

@@ -12,7 +12,7 @@ from meshreg.clothing.labels import NUM_LABELS, UNKNOWN_LABEL, Label
 from meshreg.geometry.cameras import crop_intrinsics
 
 MIN_SHARE = 60 / 224**2  # of the picture: a label with fewer pixels may be a parser's slip
-MAX_RATIO = 10.0  # a pixel of the rarest class counts at most so much more than of the commonest
+MAX_RATIO = 30.0  # a pixel of the rarest class counts at most so much more than of the commonest
 
 
 @dataclass(frozen=True, eq=False)
