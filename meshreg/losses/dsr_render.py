@@ -64,8 +64,9 @@ class SemanticRenderer(nn.Module):
         super().__init__()
         check_same_topology(body.topology_hash, prior.topology_hash, "the semantic prior")
         self.rasterizer, self.style, self.classes = rasterizer, style, classes
-        self.bare = minimally_clothed(bare).members("minimally_clothed")
-        is_bare = minimally_clothed(bare).membership[:, 1].to(prior.probs)
+        grouping = minimally_clothed(bare)
+        self.bare = grouping.members("minimally_clothed")
+        is_bare = grouping.membership[:, 1].to(prior.probs)
         self.register_buffer("faces", body.faces, persistent=False)
         self.register_buffer("bare_probs", prior.probs * is_bare, persistent=False)
         self.register_buffer("class_probs", prior.group(classes), persistent=False)
