@@ -82,7 +82,7 @@ class Backbone(nn.Module):
 def backbone(name: str, *, weights: Weights = None) -> Backbone:
     """A backbone by name, with random weights, with those its authors published, or from a file.
 
-    With "pretrained", weights that are neither cached nor reachable leave random ones and a warning.
+    With "pretrained", weights that are neither cached nor reachable stay random, with a warning.
 
     Raises:
         InputError: if nothing is known by that name, or a file does not fit.
@@ -145,7 +145,8 @@ def _load_timm(name: str, file: Path | None, options: dict[str, Any]) -> Any:
 def _published_file(name: str) -> Path | None:
     import timm
 
-    repository = timm.get_pretrained_cfg(name).hf_hub_id
+    config = timm.get_pretrained_cfg(name)
+    repository = config.hf_hub_id if config else None
     file = pretrained.fetch(repository, "model.safetensors") if repository else None
     if file is None:
         _warn_random(name, repository or name, "model.safetensors")

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from meshreg.models.heads import StartBuffers, _gentle, _width
+from meshreg.models.heads import StartBuffers, condition_width, gentle_linear
 from meshreg.models.outputs import BodyState
 
 
@@ -50,7 +50,10 @@ class DecoderHead(StartBuffers):
         start: BodyState | None = None,
     ) -> list[BodyState]:
         """One state in a list, as other heads give several."""
-        assert _width(condition) == self.num_condition, (_width(condition), self.num_condition)
+        assert condition_width(condition) == self.num_condition, (
+            condition_width(condition),
+            self.num_condition,
+        )
         batch_size, _, height, width = features.shape
         tokens = self.embed_features(features.flatten(2).transpose(1, 2))
         tokens = tokens + grid_positions(height, width, tokens.shape[-1]).to(tokens)
@@ -71,7 +74,7 @@ class DecoderHead(StartBuffers):
 
 
 class DecoderBlock(nn.Module):
-    """Attention from queries to tokens, then a small network on each query; both are corrections."""
+    """Attention from queries to tokens, then a small network on each query, both as corrections."""
 
     def __init__(self, *, width: int, num_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -99,9 +102,9 @@ class DecoderBlock(nn.Module):
     ) -> Float[Tensor, "B Q D"]:
         """Each query's weighted mean of what the tokens say."""
         key, value = self.to_key_value(tokens).chunk(2, -1)
-        parts = (self._split(x) for x in (self.to_query(query), key, value))
+        query, key, value = (self._split(x) for x in (self.to_query(query), key, value))
         dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(*parts, dropout_p=dropout)
+        mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B H N d"]:
@@ -109,7 +112,7 @@ class DecoderBlock(nn.Module):
 
 
 def _readout(width: int, size: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, width), nn.GELU(), _gentle(width, size))
+    return nn.Sequential(nn.Linear(width, width), nn.GELU(), gentle_linear(width, size))
 
 
 def grid_positions(height: int, width: int, channels: int) -> Float[Tensor, "N C"]:

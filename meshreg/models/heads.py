@@ -27,7 +27,7 @@ class StartBuffers(nn.Module):
 
 
 class IterativeHead(StartBuffers):
-    """The regressor of HMR (Kanazawa et al. 2018): features and the current guess give a correction.
+    """The regressor of HMR (Kanazawa et al. 2018): features and a guess give a better guess.
 
     Layers and names are those of SPIN (Kolotouros et al. 2019) and its descendants.
     """
@@ -49,7 +49,7 @@ class IterativeHead(StartBuffers):
         self.fc1 = nn.Linear(in_channels + num_condition + sum(sizes), hidden)
         self.fc2 = nn.Linear(hidden, hidden)
         self.dropout = nn.Dropout(dropout)
-        self.decpose, self.decshape, self.deccam = (_gentle(hidden, size) for size in sizes)
+        self.decpose, self.decshape, self.deccam = (gentle_linear(hidden, size) for size in sizes)
         self.keep_start(start)
 
     def forward(
@@ -59,7 +59,10 @@ class IterativeHead(StartBuffers):
         start: BodyState | None = None,
     ) -> list[BodyState]:
         """The guess after every iteration; `condition` comes with heads that were made for one."""
-        assert _width(condition) == self.num_condition, (_width(condition), self.num_condition)
+        assert condition_width(condition) == self.num_condition, (
+            condition_width(condition),
+            self.num_condition,
+        )
         fixed = features.mean((2, 3))
         if condition is not None:
             fixed = torch.cat([fixed, condition.to(fixed.dtype)], 1)
@@ -81,12 +84,13 @@ class IterativeHead(StartBuffers):
         )
 
 
-def _gentle(width: int, size: int) -> nn.Linear:
+def gentle_linear(width: int, size: int) -> nn.Linear:
     """A readout whose first corrections are small, so that training starts at the mean body."""
     layer = nn.Linear(width, size)
     nn.init.xavier_uniform_(layer.weight, gain=0.01)
     return layer
 
 
-def _width(condition: Tensor | None) -> int:
+def condition_width(condition: Tensor | None) -> int:
+    """How many numbers about the camera came with the features."""
     return 0 if condition is None else condition.shape[1]

@@ -31,7 +31,9 @@ class BodyPrediction:
     pose_rotmat: Float[Tensor, "B 24 3 3"]  # the root's rotation is in the camera frame
     # Weak perspective in the box whose half side is 1: scale, then shift in metres of the body
     cam: Float[Tensor, "B 3"]
-    transl: Float[Tensor, "B 3"]  # metres; in the camera of K_full, or of the crop if none was given
+    transl: Float[
+        Tensor, "B 3"
+    ]  # metres; in the camera of K_full, or of the crop if none was given
     steps: tuple["BodyPrediction", ...] = ()  # every refinement, the last one too; empty: not kept
 
     def __len__(self) -> int:

@@ -36,9 +36,7 @@ SIZES: dict[str, Size] = {
     "dinov2_small": Size("facebook/dinov2-small", 384, 12, 6, 14),
     "dinov2_base": Size("facebook/dinov2-base", 768, 12, 12, 14),
     "dinov2_large": Size("facebook/dinov2-large", 1024, 24, 16, 14),
-    "dinov3_small": Size(
-        "facebook/dinov3-vits16-pretrain-lvd1689m", 384, 12, 6, 16, registers=4
-    ),
+    "dinov3_small": Size("facebook/dinov3-vits16-pretrain-lvd1689m", 384, 12, 6, 16, registers=4),
     "dinov3_base": Size("facebook/dinov3-vitb16-pretrain-lvd1689m", 768, 12, 12, 16, registers=4),
     "dinov3_large": Size("facebook/dinov3-vitl16-pretrain-lvd1689m", 1024, 24, 16, 16, registers=4),
 }
@@ -50,7 +48,9 @@ def hub_name(name: str) -> str:
 
 def cached_or_reachable(name: str) -> Path | None:
     """The folder of a published network with its config and weights, or None."""
-    files = [pretrained.fetch(hub_name(name), file) for file in ("config.json", "model.safetensors")]
+    files = [
+        pretrained.fetch(hub_name(name), file) for file in ("config.json", "model.safetensors")
+    ]
     return files[1].parent if all(files) and files[1] else None
 
 
@@ -92,7 +92,6 @@ def _vitpose(size: Size, folder: Path | None) -> nn.Module:
         num_attention_heads=size.num_heads,
         num_experts=size.experts,
         part_features=size.width // 4 if size.experts > 1 else 0,
-        out_indices=[size.depth],
     )
     return VitPoseBackbone(config)
 
