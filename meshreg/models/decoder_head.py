@@ -31,7 +31,7 @@ class DecoderHead(StartBuffers):
         super().__init__()
         assert width % (4 * num_heads) == 0, (width, num_heads)
         self.num_condition = num_condition
-        self.query = nn.Parameter(torch.zeros(1, 1, width))
+        self.query = nn.Parameter(0.02 * torch.randn(1, 1, width))
         self.embed_features = nn.Linear(in_channels, width)
         self.embed_condition = nn.Linear(num_condition, width) if num_condition else None
         self.blocks = nn.ModuleList(
