@@ -29,9 +29,7 @@ def key_table(fixtures: Path) -> list[dict[str, Any]]:
 
 
 def start_of(init: dict[str, Tensor]) -> BodyState:
-    return BodyState(
-        pose_rot6d=init["init_pose"], betas=init["init_shape"], cam=init["init_cam"]
-    )
+    return BodyState(pose_rot6d=init["init_pose"], betas=init["init_shape"], cam=init["init_cam"])
 
 
 def flat_weights(fixtures: Path) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from meshreg.errors import InputError, MissingFileError
 from meshreg.models import pretrained
@@ -41,10 +41,10 @@ def test_features_of_large_backbones(name: str) -> None:
 
 
 def test_vitpose_reads_pictures_of_its_own_size_as_transformers_does() -> None:
-    network = backbone("vitpose_plus_small").eval().network
+    vitpose = backbone("vitpose_plus_small").eval()
     x = torch.randn(1, 3, 256, 192)
-    expected = network(x, torch.tensor([0])).feature_maps[-1]
-    ours = backbone("vitpose_plus_small").extract(network, x)
+    expected = vitpose.network(x, torch.tensor([0])).feature_maps[-1]
+    ours = vitpose.extract(vitpose.network, x)
     assert torch.allclose(ours.flatten(2).mT, expected, atol=1e-5)
 
 
@@ -53,7 +53,9 @@ def test_bytes_and_fractions_are_the_same_picture() -> None:
     picture = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     assert torch.equal(network(picture), network(picture / 255))
     grey = network.mean[None].expand(1, 3, 64, 64)  # becomes zero, so only biases are left
-    assert torch.allclose(network(grey), network.network.forward_features(torch.zeros(1, 3, 64, 64)))
+    assert torch.allclose(
+        network(grey), network.network.forward_features(torch.zeros(1, 3, 64, 64))
+    )
 
 
 def test_double_precision() -> None:
@@ -82,6 +84,12 @@ def test_weights_come_from_a_file(tmp_path: Path) -> None:
     assert all(torch.equal(source[key], value) for key, value in loaded.items())
     with pytest.raises(InputError, match="does not hold weights of resnet34"):
         backbone("resnet34", weights=path)
+    torch.save(source, tmp_path / "resnet18.pth")  # as torchvision does
+    loaded = backbone("resnet18", weights=tmp_path / "resnet18.pth").network.state_dict()
+    assert all(torch.equal(source[key], value) for key, value in loaded.items())
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="cut off"):
+        backbone("resnet18", weights=path)
     with pytest.raises(MissingFileError, match="check the path"):
         backbone("resnet18", weights=tmp_path / "none.safetensors")
 
@@ -94,6 +102,15 @@ def test_transformers_weights_come_from_a_folder(tmp_path: Path) -> None:
     assert torch.allclose(loaded.eval()(x), source.eval()(x), atol=1e-6)
     with pytest.raises(InputError, match="does not hold weights of dinov2_base"):
         backbone("dinov2_base", weights=tmp_path)
+
+
+def test_gaps_in_transformers_weights_are_refused(tmp_path: Path) -> None:
+    backbone("dinov2_small").network.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    del tensors["encoder.layer.3.norm1.weight"]
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match="does not hold weights of dinov2_small"):
+        backbone("dinov2_small", weights=tmp_path)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "dinov3_small"])
@@ -118,10 +135,10 @@ def test_a_published_file_in_the_cache_is_used(
 ) -> None:
     path = tmp_path / "model.safetensors"
     source = backbone("mobilenetv4_conv_small").network.state_dict()
-    save_file(source, path)
+    save_file(source | {"conv_head.weight": torch.zeros(2)}, path)
     monkeypatch.setattr(pretrained, "fetch", lambda repository, file: path)
-    with pytest.raises(InputError, match="mobilenetv4_conv_small"):  # the pooled layers are missing
-        backbone("mobilenetv4_conv_small", weights="pretrained")
+    loaded = backbone("mobilenetv4_conv_small", weights="pretrained").network.state_dict()
+    assert all(torch.equal(source[key], value) for key, value in loaded.items())
     assert not caplog.records
 
 
@@ -132,5 +149,5 @@ def test_an_unreachable_hub_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     class Session:
         head = fail
 
-    monkeypatch.setattr("huggingface_hub.get_session", lambda: Session())
+    monkeypatch.setattr("huggingface_hub.get_session", Session)
     assert not pretrained.hub_answers()

@@ -61,9 +61,7 @@ def test_double_precision_and_another_start(reference: dict, reference_head: Ite
 def heads(in_channels: int = 32, num_condition: int = 0) -> list[IterativeHead | DecoderHead]:
     start = upright_start()
     return [
-        IterativeHead(
-            in_channels=in_channels, start=start, hidden=64, num_condition=num_condition
-        ),
+        IterativeHead(in_channels=in_channels, start=start, hidden=64, num_condition=num_condition),
         DecoderHead(in_channels=in_channels, start=start, width=64, num_condition=num_condition),
     ]
 

@@ -1,7 +1,6 @@
 """Released checkpoints in every layout, read completely or refused, without running anything."""
 
 import logging
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

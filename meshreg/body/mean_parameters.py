@@ -1,5 +1,6 @@
 """The published mean of SMPL parameters, from which released regressors start."""
 
+import io
 import zipfile
 import zlib
 from pathlib import Path
@@ -27,7 +28,7 @@ def load_mean_parameters(path: Path) -> dict[str, Tensor]:
             f"no mean parameters at {path}: give smpl_mean_params.npz of the release."
         )
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             rows = {key: np.asarray(arrays[key], np.float32).reshape(-1) for key in SIZES}
     except _UNREADABLE as error:
         raise InputError(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from meshreg.errors import InputError, MissingFileError
 from meshreg.models import pretrained, vision_transformers
+from meshreg.models.torch_files import read_torch_file
 
 Weights = Literal["pretrained"] | Path | None
 Extract = Callable[[nn.Module, Tensor], Tensor]
@@ -35,7 +36,8 @@ TESTED = (
     "vit_small_patch16_224",
 )
 _TOKEN_FAMILIES = ("vit_", "deit", "eva")  # they put out a row of tokens, not a map
-_POOLED_ONLY = ("conv_head", "norm_head", "head")  # layers after the pooling, which is not ours
+# What published files hold besides: layers that follow the pooling.
+_CLASSIFIER = ("fc.", "classifier.", "head.", "head_dist.", "conv_head.", "norm_head.")
 _LOG = logging.getLogger(__name__)
 
 
@@ -107,13 +109,14 @@ def _timm(name: str, weights: Weights) -> dict[str, Any]:
     if not timm.is_model(name):
         raise InputError(_unknown(name))
     is_tokens = name.startswith(_TOKEN_FAMILIES)
-    options = {"dynamic_img_size": True} if is_tokens else {}
-    file = weights if weights != "pretrained" else _published_file(name)
-    network = _load_timm(name, file, options)
-    for part in _POOLED_ONLY:
+    options: dict[str, Any] = {"dynamic_img_size": True} if is_tokens else {}
+    network: Any = timm.create_model(name, num_classes=0, global_pool="", **options)
+    for part in _unused(network):
         # Left in place they would be stored and never trained.
-        if isinstance(getattr(network, part, None), nn.Module) and "efficientnet" not in name:
-            setattr(network, part, nn.Identity())
+        setattr(network, part, nn.Identity())
+    file = weights if weights != "pretrained" else _published_file(name)
+    if file is not None:
+        _fill(name, network, file)
     config = network.pretrained_cfg
     return {
         "network": network,
@@ -125,21 +128,38 @@ def _timm(name: str, weights: Weights) -> dict[str, Any]:
     }
 
 
-def _load_timm(name: str, file: Path | None, options: dict[str, Any]) -> Any:
-    import timm
+def _unused(network: Any) -> list[str]:
+    """The layers that networks of some families apply only after the pooling, which is not ours."""
+    from timm.models.convnext import ConvNeXt
+    from timm.models.mobilenetv3 import MobileNetV3
 
-    options = options | {"num_classes": 0, "global_pool": ""}
-    if file is None:
-        return timm.create_model(name, **options)
-    try:
-        return timm.create_model(
-            name, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **options
-        )
-    except Exception as error:  # noqa: BLE001 - whatever a foreign file provokes
+    if isinstance(network, MobileNetV3):
+        return ["conv_head", "norm_head"]
+    return ["head"] if isinstance(network, ConvNeXt) else []
+
+
+def _fill(name: str, network: nn.Module, file: Path) -> None:
+    """Load a file completely; timm's own loader would leave gaps random without a word."""
+    if file.suffix == ".safetensors":
+        tensors: Any = pretrained.read_safetensors(file)
+    else:
+        tensors = read_torch_file(file)
+        tensors = tensors.get("state_dict", tensors) if isinstance(tensors, dict) else {}
+    wanted = network.state_dict()
+    found = {
+        key: value
+        for key, value in tensors.items()
+        if key in wanted or not key.startswith(_CLASSIFIER)
+    }
+    wrong = sorted(set(found) ^ set(wanted)) or [
+        key for key in wanted if found[key].shape != wanted[key].shape
+    ]
+    if wrong:
         raise InputError(
-            f"{file} does not hold weights of {name} ({type(error).__name__}): give the file that "
-            "timm publishes for it."
-        ) from error
+            f"{file} does not hold weights of {name}, it differs at {wrong[0]} for example: give "
+            "the file that timm publishes for it."
+        )
+    network.load_state_dict(found)
 
 
 def _published_file(name: str) -> Path | None:

@@ -56,7 +56,8 @@ class DecoderHead(StartBuffers):
         )
         batch_size, _, height, width = features.shape
         tokens = self.embed_features(features.flatten(2).transpose(1, 2))
-        tokens = tokens + grid_positions(height, width, tokens.shape[-1]).to(tokens)
+        places = grid_positions(height, width, tokens.shape[-1], device=tokens.device)
+        tokens = tokens + places.to(tokens.dtype)
         query = self.query.expand(batch_size, -1, -1)
         if condition is not None and self.embed_condition is not None:
             query = query + self.embed_condition(condition.to(tokens.dtype))[:, None]
@@ -115,14 +116,17 @@ def _readout(width: int, size: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, width), nn.GELU(), gentle_linear(width, size))
 
 
-def grid_positions(height: int, width: int, channels: int) -> Float[Tensor, "N C"]:
+def grid_positions(
+    height: int, width: int, channels: int, *, device: torch.device | None = None
+) -> Float[Tensor, "N C"]:
     """Sines and cosines of the place in a grid, row by row, from -1 to 1 whatever its size.
 
     Convolutional features do not tell where they were taken; grids of any size fit.
     """
-    y, x = (((torch.arange(size) + 0.5) / size * 2 - 1) * math.pi for size in (height, width))
+    rows, columns = (torch.arange(size, device=device) for size in (height, width))
+    y, x = (((cells + 0.5) / len(cells) * 2 - 1) * math.pi for cells in (rows, columns))
     # From one turn over the grid to one turn over two cells of a 16 x 16 grid.
-    frequency = torch.logspace(0, 3, channels // 4, base=2.0)
+    frequency = torch.logspace(0, 3, channels // 4, base=2.0, device=device)
     waves = torch.meshgrid(y, x, indexing="ij")
     angles = torch.stack(waves, -1).reshape(-1, 2, 1) * frequency
     return torch.cat([angles.sin(), angles.cos()], -1).flatten(1)

@@ -2,6 +2,11 @@
 
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from meshreg.errors import InputError
+
 PATIENCE = 5.0  # seconds to find out whether the hub can be reached at all
 
 
@@ -37,3 +42,16 @@ def hub_address() -> str:
     from huggingface_hub import constants
 
     return constants.ENDPOINT
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a file.
+
+    Raises:
+        InputError: if it is cut off, damaged or of another kind.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is cut off or damaged ({error}): download it again.") from error

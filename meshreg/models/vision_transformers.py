@@ -84,7 +84,7 @@ def _vitpose(size: Size, folder: Path | None) -> nn.Module:
     from transformers import VitPoseBackbone, VitPoseBackboneConfig, VitPoseForPoseEstimation
 
     if folder is not None:  # the published files hold the decoder of heat maps as well
-        whole = VitPoseForPoseEstimation.from_pretrained(folder, local_files_only=True)
+        whole = _read(VitPoseForPoseEstimation, folder)
         return _checked(whole.backbone, size)
     config = VitPoseBackboneConfig(
         hidden_size=size.width,
@@ -100,7 +100,7 @@ def _dinov2(size: Size, folder: Path | None) -> nn.Module:
     from transformers import Dinov2Config, Dinov2Model
 
     if folder is not None:
-        return _checked(Dinov2Model.from_pretrained(folder, local_files_only=True), size)
+        return _checked(_read(Dinov2Model, folder), size)
     config = Dinov2Config(
         hidden_size=size.width,
         num_hidden_layers=size.depth,
@@ -114,7 +114,7 @@ def _dinov3(size: Size, folder: Path | None) -> nn.Module:
     from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
     if folder is not None:
-        return _checked(DINOv3ViTModel.from_pretrained(folder, local_files_only=True), size)
+        return _checked(_read(DINOv3ViTModel, folder), size)
     config = DINOv3ViTConfig(
         hidden_size=size.width,
         intermediate_size=size.mlp_ratio * size.width,
@@ -123,6 +123,17 @@ def _dinov3(size: Size, folder: Path | None) -> nn.Module:
         num_register_tokens=size.registers,
     )
     return _checked(DINOv3ViTModel(config), size)
+
+
+def _read(kind: Any, folder: Path) -> Any:
+    """A published network, complete; the library would fill gaps with random numbers."""
+    network, report = kind.from_pretrained(
+        folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+    )
+    missing = [key for key in report["missing_keys"] if not key.endswith("mask_token")]
+    if missing or report["mismatched_keys"]:
+        raise ValueError(f"{missing[:1]} {list(report['mismatched_keys'])[:1]}")
+    return network.train()
 
 
 def _checked(network: Any, size: Size) -> nn.Module:
