@@ -91,7 +91,7 @@ def test_weights_come_from_a_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cut off"):
         backbone("resnet18", weights=path)
     with pytest.raises(MissingFileError, match="check the path"):
-        backbone("resnet18", weights=tmp_path / "none.safetensors")
+        backbone("resnet18", weights=str(tmp_path / "none.safetensors"))
 
 
 def test_transformers_weights_come_from_a_folder(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from meshreg.models.builders import (
     hmr_small,
     hmr_vit_decoder,
 )
+from meshreg.models.camera import transl_to_weak
 from meshreg.models.hmr import HMR
 from meshreg.models.start import published_start, upright_start
 from tests.released_weights import flat_weights, load
@@ -155,6 +156,25 @@ def test_half_precision_inside_single_precision_outside(small: HMR) -> None:
         assert value.dtype == torch.float32
     R = prediction.pose_rotmat
     assert torch.allclose(R @ R.mT, torch.eye(3).expand_as(R), atol=1e-5)
+
+
+def test_a_few_steps_of_training_help(body: Body) -> None:
+    """The network can tell pictures apart and put each body in its place."""
+    model = hmr_small(body=body, conditioned=True).train()
+    image = torch.zeros(4, 3, 64, 64)
+    for number in range(4):
+        image[number, :, 16 * number : 16 * number + 16] = 1.0
+    transl = torch.tensor([[0.5, 0.2, 6.0], [-0.5, 0.0, 4.0], [0.0, 0.0, 7.0], [0.3, 0.0, 5.0]])
+    target = transl_to_weak(transl, boxes(4), K(4))
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-4)
+    errors = []
+    for _ in range(30):
+        error = (model(image, K_full=K(4), box=boxes(4)).cam - target).square().mean()
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+        errors.append(error.item())
+    assert sum(errors[-5:]) < 0.1 * sum(errors[:5]), errors
 
 
 def test_other_numbers_of_betas(body: Body) -> None:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -18,7 +18,7 @@ from meshreg.errors import InputError, MissingFileError
 from meshreg.models import pretrained, vision_transformers
 from meshreg.models.torch_files import read_torch_file
 
-Weights = Literal["pretrained"] | Path | None
+Weights = str | Path | None  # "pretrained", a file, or nothing: random
 Extract = Callable[[nn.Module, Tensor], Tensor]
 
 # timm knows a thousand names; these are the ones that tests run. Any other may work as well.
@@ -90,17 +90,23 @@ def backbone(name: str, *, weights: Weights = None) -> Backbone:
         InputError: if nothing is known by that name, or a file does not fit.
         MissingFileError: if a file was given that is not there.
     """
+    if isinstance(weights, str) and weights != "pretrained":
+        weights = Path(weights)
     if isinstance(weights, Path) and not weights.exists():
-        raise MissingFileError(f"no weights for {name} at {weights}: check the path.")
+        raise MissingFileError(
+            f'no weights for {name} at {weights}: check the path, or ask for "pretrained".'
+        )
     parts = _transformer(name, weights) if name in vision_transformers.SIZES else None
     return Backbone(**(parts or _timm(name, weights)))
 
 
 def _transformer(name: str, weights: Weights) -> dict[str, Any]:
-    source = weights if weights != "pretrained" else vision_transformers.cached_or_reachable(name)
-    if weights == "pretrained" and source is None:
-        _warn_random(name, vision_transformers.hub_name(name), "its folder")
-    return vision_transformers.build(name, source)
+    folder = weights if isinstance(weights, Path) else None
+    if weights == "pretrained":
+        folder = vision_transformers.cached_or_reachable(name)
+        if folder is None:
+            _warn_random(name, vision_transformers.hub_name(name), "the folder")
+    return vision_transformers.build(name, folder)
 
 
 def _timm(name: str, weights: Weights) -> dict[str, Any]:
@@ -114,7 +120,8 @@ def _timm(name: str, weights: Weights) -> dict[str, Any]:
     for part in _unused(network):
         # Left in place they would be stored and never trained.
         setattr(network, part, nn.Identity())
-    file = weights if weights != "pretrained" else _published_file(name)
+    file = _published_file(name) if weights == "pretrained" else weights
+    assert not isinstance(file, str), file
     if file is not None:
         _fill(name, network, file)
     config = network.pretrained_cfg
