@@ -49,7 +49,8 @@ class Annotations:
     genders: tuple[str, ...]  # "male", "female", "neutral", or "" where nobody knows
     masks: tuple[str, ...]  # label map of each person's picture, or ""
     sequences: tuple[str, ...]  # which clip the picture is from, or ""
-    topology_hash: str  # of the body whose betas these are; "" means SMPL's
+    topology_hash: str = ""  # of the body whose betas these are; "" means SMPL's
+    may_lie_sideways: bool = False  # some pictures are to be turned a quarter clockwise
 
     def __len__(self) -> int:
         return len(self.images)
@@ -95,8 +96,6 @@ def annotate(source: str, images: tuple[str, ...], **known: Any) -> Annotations:
         InputError: if an array has another length or shape, or holds NaN where its weight is not 0.
     """
     count = len(images)
-    if not count:
-        raise InputError(f"{source} describes nobody: give a file with at least one person.")
     nothing = ("",) * count
     texts: dict[str, Any] = {"genders": nothing, "masks": nothing, "sequences": nothing}
     arrays = {name: np.zeros(shape) for name, shape in _shapes(count).items()}
@@ -107,8 +106,8 @@ def annotate(source: str, images: tuple[str, ...], **known: Any) -> Annotations:
         found = arrays[name].shape
         if found[:1] + found[2:] != shape[:1] + shape[2:] or (name != "betas" and found != shape):
             raise InputError(f"{source} has {name} of shape {found}, expected {shape}.")
-    texts = {"topology_hash": ""} | texts
-    return Annotations(source=source, images=images, **_clean(source, arrays), **texts)
+    parts: dict[str, Any] = texts | _clean(source, arrays)
+    return Annotations(source=source, images=images, **parts)
 
 
 def _clean(source: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -175,12 +174,14 @@ class Columns:
         """Learn how many rows there are.
 
         Raises:
-            InputError: if the file does not name its pictures.
+            InputError: if the file names no pictures.
         """
         self.arrays, self.path, self.what = arrays, Path(path), what
         self.count = 0
         self.images = self.texts("imgname")
         self.count = len(self.images)
+        if not self.count:
+            raise InputError(f"{path} describes nobody: give a file with at least one person.")
 
     def __contains__(self, name: str) -> bool:
         return name in self.arrays

@@ -35,12 +35,15 @@ class Augmentation:
     def view(self, rng: np.random.Generator) -> View:
         """Draw one change of view."""
         flip, rolled = rng.random(2) < (self.flip, self.roll_share)
-        roll, scale, *shift = rng.standard_normal(4)
+        roll, scale, right, down = rng.standard_normal(4)
         return View(
             scale=1 + self.scale_spread * float(scale.clip(-1, 1)),
             roll=math.radians(self.roll_spread) * float(roll.clip(-2, 2)) * bool(rolled),
             flip=bool(flip),
-            shift=tuple(self.shift_spread * float(value.clip(-2, 2)) for value in shift),
+            shift=(
+                self.shift_spread * float(right.clip(-2, 2)),
+                self.shift_spread * float(down.clip(-2, 2)),
+            ),
         )
 
     def recolored(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:  # (H, W, 3)

@@ -5,17 +5,19 @@ and, optional, `shape`, `trans_cam` with `cam_ext`, `gtkps` and `sub`. The body'
 camera is `trans_cam` plus the last column of `cam_ext`. Pixels are counted there from the picture's
 corner, here from the centre of its first pixel.
 
-SMPL-X bodies have other betas, hands and landmarks: of them the 22 poses and joints that SMPL
-shares are kept. Close-ups are stored on their side; `quarter_turned` knows them by their camera.
+Of a shape the first ten numbers are kept, not the eleventh, which is for children. SMPL-X bodies
+have other betas, hands and landmarks: of them the 22 poses and joints that SMPL shares are kept.
+Close-ups are stored on their side; `quarter_turned` knows them by their camera.
 """
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from meshreg.data.annotations import Annotations, Columns, annotate, read_columns
 from meshreg.data.spin_npz import boxes, gender_name
+from meshreg.errors import InputError
 
 WHAT = "an .npz of BEDLAM with imgname, center, scale, pose_cam and cam_int"
 SMPL_SIZE = 72
@@ -56,7 +58,9 @@ def bedlam_annotations(arrays: dict[str, np.ndarray], path: str | Path) -> Annot
     known |= _pose(pose, is_smpl) | _place(columns, is_smpl)
     if "gtkps" in columns:
         known["joints_px"] = _joints(columns, is_smpl)
-    known["sequences"] = tuple(f"{columns.path.stem}/{image[:10]}" for image in columns.images)
+    scene = columns.path.stem
+    known["may_lie_sideways"] = True
+    known["sequences"] = tuple(f"{scene}/{PurePosixPath(i).parent}" for i in columns.images)
     if "gender" in columns:
         known["genders"] = columns.texts("gender", gender_name)
     return annotate(str(path), columns.images, **known)
@@ -96,8 +100,10 @@ def _place(columns: Columns, is_smpl: bool) -> dict[str, np.ndarray]:
 
 def _joints(columns: Columns, is_smpl: bool) -> np.ndarray:  # (N, 45, 3)
     """Projected joints of the true body, all of them known wherever they are."""
-    given = columns.arrays["gtkps"]
-    values = columns.numbers("gtkps", *given.shape[1:])
+    shape = columns.arrays["gtkps"].shape
+    if len(shape) != 3 or shape[2] not in (2, 3):
+        raise InputError(f"{columns.path}: gtkps has shape {shape}, expected (N, joints, 2 or 3).")
+    values = columns.numbers("gtkps", *shape[1:])
     joints = np.zeros((columns.count, NUM_JOINTS, 3))
     count = min(NUM_JOINTS if is_smpl else NUM_SHARED, values.shape[1])
     joints[:, :count, :2] = values[:, :count, :2] - HALF_PIXEL
