@@ -6,6 +6,8 @@ from meshreg.cli.options import EvaluateOptions
 from meshreg.errors import InputError, MissingFileError
 from meshreg.files import check_writable
 
+H36M = "h36m17"
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -29,6 +31,7 @@ def run_evaluate(options: EvaluateOptions) -> None:
     check_writable(options.out)
     model = load_regressor(options).to(options.device)
     body: Any = model.body
+    rows = _regressors(options, protocol, body)
     with console.status("measuring") as status:
         done = 0
 
@@ -41,7 +44,7 @@ def run_evaluate(options: EvaluateOptions) -> None:
             model,
             load_data(options, protocol, body),
             protocol,
-            regressors=_regressors(options, body),
+            regressors=rows,
             batch_size=options.batch_size,
             workers=options.workers,
             seed=options.seed,
@@ -128,12 +131,21 @@ def _chosen(annotations: "Annotations", protocol: "Protocol") -> "Annotations":
     return annotations.rows(np.array(rows))
 
 
-def _regressors(options: EvaluateOptions, body: "Body") -> "dict[str, JointRegressor]":
+def _regressors(
+    options: EvaluateOptions, protocol: "Protocol", body: "Body"
+) -> "dict[str, JointRegressor]":
+    """Rows that do not come with the body."""
     from meshreg.body.regressor import JointRegressor
 
-    if options.regressor is None:
-        return {}
-    return {"h36m17": JointRegressor.from_npy(options.regressor, "h36m17", body=body.data)}
+    if options.regressor is not None:
+        return {H36M: JointRegressor.from_npy(options.regressor, H36M, body=body.data)}
+    wanted = {joints.regressor for joints in protocol.joint_sets}
+    if H36M in wanted and H36M not in body.data.regressors:
+        raise InputError(
+            f"{protocol.name} needs Human3.6M's joints, which {body.data.name} does not bring: give "
+            "J_regressor_h36m.npy, which SPIN and others publish, as --regressor."
+        )
+    return {}
 
 
 def _about(options: EvaluateOptions, body: "Body") -> dict[str, str]:

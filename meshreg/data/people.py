@@ -90,6 +90,7 @@ class PeopleInPictures(Dataset[Sample]):
         assert not (gendered and augmentation), "gendered truth is for evaluation"
         self.annotations, self.pictures = annotations, pictures
         self.body, self.gendered = body, dict(gendered or {})
+        self._landmarks = body.restricted_to(body.landmarks) if body is not None else None
         self.augmentation, self.seed, self.epoch = augmentation, seed, 0
         _check_folder(pictures.folder, annotations)
         if pictures.masks is not None:
@@ -193,10 +194,14 @@ class PeopleInPictures(Dataset[Sample]):
         if body is not None:
             pelvis = body.rest_joints(betas[None])[0, 0]
         if body is not None and whole:
+            # Without gendered truth only the landmarks are posed: a hundredth of the work.
+            used = body if self.gendered else self._landmarks
+            assert used is not None
             with torch.no_grad():
-                posed = body(betas[None], pose[None], transl[None])
-            joints = posed.joints[0]
-            vertices = posed.vertices[0] if self.gendered else vertices
+                surface, kinematic = used.skin(betas[None], pose[None], transl[None])
+            marks = surface[0, body.landmarks] if self.gendered else surface[0]
+            joints = torch.cat([kinematic[0], marks])
+            vertices = surface[0] if self.gendered else vertices
         elif body is not None and self.gendered:
             vertices = torch.zeros(len(body.v_template), 3)
         return _Known(

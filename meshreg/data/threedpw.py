@@ -56,16 +56,12 @@ def read_threedpw(path: str | Path) -> Annotations:
             rows.setdefault(name, []).extend(values)
     if not rows["images"]:
         raise InputError(f"{path} has no frame with a valid camera and a person: check the files.")
-    texts = {name: tuple(rows.pop(name)) for name in ("images", "genders", "sequences")}
-    arrays = {name: np.stack(values) for name, values in rows.items()}
-    count = len(texts["images"])
-    return annotate(
-        str(path),
-        **texts,
-        **arrays,
-        betas_weight=np.ones(count),
-        pose_weight=np.ones((count, 24)),
-    )
+    images = tuple(rows.pop("images"))
+    known: dict[str, Any] = {name: tuple(rows.pop(name)) for name in ("genders", "sequences")}
+    known |= {name: np.stack(values) for name, values in rows.items()}
+    known["betas_weight"] = np.ones(len(images))
+    known["pose_weight"] = np.ones((len(images), 24))
+    return annotate(str(path), images, **known)
 
 
 def _read_file(path: Path) -> dict[str, list[Any]]:
