@@ -17,6 +17,7 @@ from people_files import (
     write_pictures,
 )
 from PIL import Image
+from plain_people import plain_people
 
 from meshreg.body.skeleton import SKELETONS
 from meshreg.data.augmentation import Augmentation
@@ -44,6 +45,16 @@ def bedlam(tmp_path: Path, pictures: Pictures, **options: object) -> PeopleInPic
     annotations = read_bedlam(write(tmp_path / "bedlam.npz", bedlam_columns()))
     annotations = replace(annotations, topology_hash=body().topology_hash)
     return PeopleInPictures(annotations, pictures, body=body(), **options)
+
+
+def test_of_drawn_people_everything_is_known_and_nothing_annotated() -> None:
+    batch = plain_people(size=32).render(range(2))
+    assert batch.pose_weight.shape == (2, 24) and (batch.pose_weight == 1).all()
+    assert (batch.betas_weight == 1).all() and (batch.joints_weight == 1).all()
+    assert batch.keypoints_px.shape == (2, 49, 2) and not batch.keypoints_weight.any()
+    assert batch[1].transl_weight.shape == () and batch[1].keypoints_cam.shape == (49, 3)
+    again = stack([batch[0], batch[1]])
+    assert torch.equal(again.keypoints_cam_weight, batch.keypoints_cam_weight)
 
 
 def test_samples_of_a_spin_file(tmp_path: Path, pictures: Pictures) -> None:

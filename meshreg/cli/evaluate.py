@@ -142,8 +142,8 @@ def _regressors(
     wanted = {joints.regressor for joints in protocol.joint_sets}
     if H36M in wanted and H36M not in body.data.regressors:
         raise InputError(
-            f"{protocol.name} needs Human3.6M's joints, which {body.data.name} does not bring: give "
-            "J_regressor_h36m.npy, which SPIN and others publish, as --regressor."
+            f"{protocol.name} needs Human3.6M's joints, which {body.data.name} does not bring: "
+            "give J_regressor_h36m.npy, which SPIN and others publish, as --regressor."
         )
     return {}
 
