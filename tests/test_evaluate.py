@@ -175,6 +175,40 @@ def test_what_is_not_known_is_left_out() -> None:
         evaluate_model(off, nothing, "h36m-p1", body=plain_body())
 
 
+def test_each_measure_asks_for_its_own_truth() -> None:
+    samples = people()[:4]
+    samples[0] = replace(samples[0], pose_weight=torch.zeros(24))
+    samples[1] = replace(samples[1], transl_weight=torch.tensor(0.0))
+    samples[2] = replace(samples[2], joints_weight=torch.zeros(45))
+    result = evaluate_model(off, samples, "synth-bench-v1", body=plain_body())
+    known = {
+        "pve_mm": [False, True, True, True],
+        "shape_mm": [False, True, True, True],
+        "mpjpe_mm_lsp14": [False, True, True, True],
+        "silhouette_iou": [True, False, True, True],
+        "mpjpe_mm": [True, True, False, True],
+    }
+    for measure, expected in known.items():
+        assert result.values[measure].isfinite().tolist() == expected, measure
+
+
+def test_hidden_pixels_do_not_count() -> None:
+    """The half of each picture where nobody knows is neither right nor wrong."""
+    halves = []
+    for sample in people():
+        labels = sample.labels.clone()
+        labels[:, : labels.shape[1] // 2] = 255
+        halves.append(replace(sample, labels=labels))
+    result = evaluate_model(truthful, halves, "synth-bench-v1", body=plain_body())
+    assert result.intervals["silhouette_iou"].low > 0.999
+    assert result.intervals["part_iou"].low > 0.999
+    half, whole = (
+        evaluate_model(off, samples, "synth-bench-v1", body=plain_body()).values["silhouette_iou"]
+        for samples in (halves, people())
+    )
+    assert (half - whole).abs().max() > 0.01
+
+
 class Listed(list[Sample]):
     sequences = ("a", "a", "a", "b", "b", "b")
 

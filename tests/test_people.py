@@ -123,6 +123,19 @@ def test_mirrored_annotations_swap_sides(tmp_path: Path, pictures: Pictures) -> 
     )
 
 
+def test_weights_of_single_joints_are_mirrored_too(tmp_path: Path, pictures: Pictures) -> None:
+    columns, names = spin_columns(), SKELETONS["smplx45"]
+    left, right = names.index("left_knee", "right_knee")
+    columns["openpose"][:, KEYPOINTS.index("left_knee")[0], 2] = 0
+    columns["scale"] *= 3  # everybody is in the picture as a whole
+    annotations = read_spin(write(tmp_path / "one.npz", columns))
+    always = Augmentation(flip=1.0, roll_share=0.0, scale_spread=0.0)
+    for augmentation, unseen, seen in ((None, left, right), (always, right, left)):
+        sample = PeopleInPictures(annotations, pictures, body=body(), augmentation=augmentation)[0]
+        assert sample.joints_visible[seen] and not sample.joints_visible[unseen]
+        assert not sample.joints_px[unseen].any()
+
+
 def test_chance_depends_on_seed_epoch_and_number_only(tmp_path: Path, pictures: Pictures) -> None:
     one, other = (spin(tmp_path, pictures, augmentation=WILD, seed=3) for _ in range(2))
     assert torch.equal(one[1].image, other[1].image)
