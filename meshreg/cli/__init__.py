@@ -19,6 +19,7 @@ from meshreg.cli.options import (
     AddOptions,
     BakeOptions,
     DoctorOptions,
+    EvaluateOptions,
     FitOptions,
     LearnPriorOptions,
     ListOptions,
@@ -37,6 +38,7 @@ COMMANDS: dict[tuple[str, ...], tuple[type, str, str]] = {
     ("prior", "pose"): (PosePriorOptions, "meshreg.cli.models", "run_pose_prior"),
     ("prior", "learn"): (LearnPriorOptions, "meshreg.cli.prior", "run_learn_prior"),
     ("synth",): (SynthOptions, "meshreg.cli.synth", "run_synth"),
+    ("evaluate",): (EvaluateOptions, "meshreg.cli.evaluate", "run_evaluate"),
     ("doctor",): (DoctorOptions, "meshreg.cli.doctor", "run_doctor"),
 }
 GROUPS = {
