@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from meshreg.body.skeleton import Skeleton as Skeleton
     from meshreg.body.smpl import Body as Body
     from meshreg.body.smpl import load_body as load_body
+    from meshreg.evaluate.run import evaluate_model as evaluate_model
     from meshreg.export import save_glb as save_glb
     from meshreg.export import save_npz as save_npz
     from meshreg.fit.smplify import fit_body as fit_body
@@ -28,6 +29,7 @@ _HOME = {
     "JointRegressor": "meshreg.body.regressor",
     "Skeleton": "meshreg.body.skeleton",
     "draw_overlay": "meshreg.render.overlay",
+    "evaluate_model": "meshreg.evaluate.run",
     "fit_body": "meshreg.fit.smplify",
     "load_body": "meshreg.body.smpl",
     "load_body_data": "meshreg.body.assets",

@@ -24,12 +24,14 @@ def written_whole(path: Path) -> Iterator[Path]:
             raise InputError(f"cannot write {path}, which is a folder: give the name of a file.")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
+        mode = temporary.stat().st_mode
     except OSError as error:
         raise InputError(
             f"cannot write {path} ({error.strerror}): choose a folder that you may write to."
         ) from error
     try:
         yield temporary
+        temporary.chmod(mode)  # some libraries put a file of their own there, for the owner only
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -8,16 +8,17 @@ import torch
 from plain_people import plain_body, plain_people
 from test_mixture import camera_of_box
 
-from meshreg.body.skeleton import SKELETONS
+from meshreg.body.skeleton import SKELETONS, map_joints
 from meshreg.clothing.labels import Label
 from meshreg.data.augment import Augmented, augmented, hidden, moved, recoloured
 from meshreg.data.augment_settings import AugmentSettings
 from meshreg.data.mirror import mirrored, mirrored_pose
-from meshreg.data.sample import Batch, with_vertices
+from meshreg.data.sample import KEYPOINTS, Batch, with_vertices
 from meshreg.errors import InputError
 from meshreg.geometry.cameras import project
 
 SIZE = 64
+PLACES, FOUND = map_joints(SKELETONS["smplx45"], KEYPOINTS, approximate=True)
 NOTHING = AugmentSettings(**dict.fromkeys(vars(AugmentSettings()), 0.0))
 
 
@@ -27,7 +28,15 @@ def people() -> Batch:
     labels = batch.labels.clone()
     arm = SKELETONS["smpl24"].index("left_elbow", "left_wrist", "left_hand")
     labels[torch.isin(batch.part, torch.tensor(arm))] = int(Label.LEFT_ARM)
-    return replace(batch, labels=labels, vertices_cam=batch.vertices_cam[:, :0])
+    return replace(
+        batch,
+        labels=labels,
+        vertices_cam=batch.vertices_cam[:, :0],
+        # As if annotated: SMPL's own hips and knees, under their names in the other set.
+        keypoints_px=batch.joints_px[:, PLACES],
+        keypoints_cam=batch.joints_cam[:, PLACES],
+        keypoints_weight=torch.rand(6, 49) * torch.tensor(FOUND),
+    )
 
 
 def everybody(batch: Batch) -> torch.Tensor:
@@ -90,6 +99,23 @@ def test_a_mirrored_pose_turns_the_other_way() -> None:
     expected = rotvec[:, flip] * torch.tensor([1.0, -1.0, -1.0])
     found = mirrored_pose(roma.rotvec_to_rotmat(rotvec))
     torch.testing.assert_close(found, roma.rotvec_to_rotmat(expected), atol=1e-5, rtol=0)
+
+
+def test_annotated_joints_move_with_those_of_the_body(people: Batch) -> None:
+    for other in (
+        mirrored(people, everybody(people)),
+        moved(people, torch.full((6,), 0.8), torch.full((6, 2), 0.1)),
+    ):
+        known = other.keypoints_weight > 0
+        assert known.any()
+        torch.testing.assert_close(
+            other.keypoints_px[known], other.joints_px[:, PLACES][known], atol=1e-3, rtol=1e-3
+        )
+        torch.testing.assert_close(
+            other.keypoints_cam[known], other.joints_cam[:, PLACES][known], atol=1e-5, rtol=0
+        )
+    twice = mirrored(mirrored(people, everybody(people)), everybody(people))
+    assert torch.equal(twice.keypoints_weight, people.keypoints_weight)
 
 
 # --- boxes ----------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def test_it_writes_shards_and_says_so(
     assert main(arguments(out, "--seed=7")) == 0
     last = capsys.readouterr().out.strip().splitlines()[-1]
     assert last.startswith(f"wrote 5 people with seed 7 to {out}: 2 shards, ")
-    assert plain == [{"size": 48, "device": "cpu", "backgrounds": None}]
+    assert plain == [{"device": "cpu", "backgrounds": None}]
     samples = list(ShardReader(out, topology_hash=plain_body().topology_hash))
     assert [int(s.index) for s in samples] == [0, 1, 2, 3, 4]
     assert samples[0].image.shape == (3, 48, 48)

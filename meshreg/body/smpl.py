@@ -105,18 +105,30 @@ class Body(nn.Module):
         transl: Float[Tensor, "B 3"],
     ) -> tuple[Float[Tensor, "B V 3"], Float[Tensor, "B 24 3"]]:
         """Vertices and the 24 kinematic joints."""
-        from smplx.lbs import batch_rigid_transform, blend_shapes
+        from smplx.lbs import blend_shapes
 
-        posed_joints, A = batch_rigid_transform(
+        motions, posed_joints = self.joint_motions(betas, pose_rotmat)
+        rest = self.v_template + blend_shapes(betas, self.shapedirs)
+        rest = rest + self.pose_correctives(pose_rotmat)
+        vertices = carried(rest, torch.einsum("vj,bjrc->bvrc", self.weights, motions))
+        return vertices + transl[:, None], posed_joints + transl[:, None]
+
+    def joint_motions(
+        self, betas: Float[Tensor, "B S"], pose_rotmat: Float[Tensor, "B 24 3 3"]
+    ) -> tuple[Float[Tensor, "B 24 3 4"], Float[Tensor, "B 24 3"]]:
+        """The rigid motion of each joint from rest to pose, and where the posed joints are."""
+        from smplx.lbs import batch_rigid_transform
+
+        posed_joints, motions = batch_rigid_transform(
             pose_rotmat, self.rest_joints(betas), self.parents, dtype=pose_rotmat.dtype
         )
+        return motions[:, :, :3], posed_joints
+
+    def pose_correctives(self, pose_rotmat: Float[Tensor, "B 24 3 3"]) -> Float[Tensor, "B V 3"]:
+        """How the pose moves the rest vertices before they are skinned."""
         identity = torch.eye(3, dtype=pose_rotmat.dtype, device=pose_rotmat.device)
         pose_feature = (pose_rotmat[:, 1:] - identity).flatten(1)
-        rest = self.v_template + blend_shapes(betas, self.shapedirs)
-        rest = rest + (pose_feature @ self.posedirs).unflatten(1, (-1, 3))
-        blended = torch.einsum("vj,bjrc->bvrc", self.weights, A[:, :, :3])
-        vertices = torch.einsum("bvrc,bvc->bvr", blended[..., :3], rest) + blended[..., 3]
-        return vertices + transl[:, None], posed_joints + transl[:, None]
+        return (pose_feature @ self.posedirs).unflatten(1, (-1, 3))
 
     def restricted_to(self, vertex_indices: Int[Tensor, " N"]) -> "Body":
         """A body with these vertices only, in this order, and the same joints: cheap keypoints.
@@ -150,6 +162,13 @@ class Body(nn.Module):
         )
         with redirect_stdout(StringIO()):  # it prints a warning for fewer than 300 betas
             return smplx.SMPL("", data_struct=struct, num_betas=self.num_betas, **options)
+
+
+def carried(
+    points: Float[Tensor, "B N 3"], motions: Float[Tensor, "B N 3 4"]
+) -> Float[Tensor, "B N 3"]:
+    """Move each point by its own blend of joint motions."""
+    return torch.einsum("bvrc,bvc->bvr", motions[..., :3], points) + motions[..., 3]
 
 
 def load_body(name: str = "builtin", *, folder: Path | None = None, num_betas: int = 10) -> Body:

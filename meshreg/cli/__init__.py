@@ -19,6 +19,7 @@ from meshreg.cli.options import (
     AddOptions,
     BakeOptions,
     DoctorOptions,
+    EvaluateOptions,
     FitOptions,
     LearnPriorOptions,
     ListOptions,
@@ -39,6 +40,7 @@ COMMANDS: dict[tuple[str, ...], tuple[type, str, str]] = {
     ("prior", "learn"): (LearnPriorOptions, "meshreg.cli.prior", "run_learn_prior"),
     ("synth",): (SynthOptions, "meshreg.cli.synth", "run_synth"),
     ("train",): (RECIPES["hmr"], "meshreg.cli.train", "run_train"),
+    ("evaluate",): (EvaluateOptions, "meshreg.cli.evaluate", "run_evaluate"),
     ("doctor",): (DoctorOptions, "meshreg.cli.doctor", "run_doctor"),
 }
 GROUPS = {

@@ -109,6 +109,8 @@ class LearnPriorOptions:
     """Learn what people wear where from fitted bodies and label maps of the same pictures.
 
     Args:
+        synthetic: Learn from this many pictures of synthetic people instead of fits and masks.
+        seed: Of the synthetic people.
         fits: Folders or files of fitted bodies: results of `meshreg fit`, SMPL parameters, meshes.
         masks: Folder of label maps, each named like its fit; a person may be there several times.
         out: Where to write the prior, a .safetensors file.
@@ -121,6 +123,8 @@ class LearnPriorOptions:
         licence: Under which terms the prior may be used; written into the file.
     """
 
+    synthetic: int = 0
+    seed: int = 0
     fits: list[Path] = field(default_factory=list)
     masks: Path = Path("masks")
     out: Path = Path("semantic_prior.safetensors")
@@ -169,6 +173,44 @@ class SynthOptions:
     verify: bool = False
     write_digests: bool = False
     digests: Path | None = None
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Measure a trained regressor on a data set, by the rules of a named protocol.
+
+    Args:
+        model: A model file of meshreg's, or released weights that it can read.
+        data: Annotations (an .npz in the format of SPIN or BEDLAM, a .pkl of 3DPW or a folder of
+            these), or a folder of shards.
+        protocol: By which rules: 3dpw, 3dpw-hips, dsr-3dpw, h36m-p1, h36m-p2, mpi-inf-3dhp or
+            synth-bench-v1.
+        images: Folder that the names in the annotations start from; default beside the annotations.
+        body: The body that the model predicts, if it is not where its file says: "builtin",
+            "smpl_neutral", or a body file.
+        folder: Where licensed models are kept; truth of 3DPW needs smpl_male and smpl_female.
+        regressor: A .npy of Human3.6M's joints, J_regressor_h36m.npy; SMPL's bodies need it.
+        focal: Focal length in pixels of pictures whose camera nobody knows; default a guess.
+        out: Folder for results.json and samples.csv.
+        batch_size: Pictures at once.
+        workers: Processes that load pictures.
+        device: Where the model runs: "cpu" or "cuda".
+        seed: Of the intervals.
+    """
+
+    model: Path = Path("model.safetensors")
+    data: Path = Path("synth_out")
+    protocol: str = "synth-bench-v1"
+    images: Path | None = None
+    body: str | None = None
+    folder: Path = Path("body_models")
+    regressor: Path | None = None
+    focal: float | None = None
+    out: Path = Path("evaluation")
+    batch_size: int = 32
+    workers: int = 0
+    device: str = "cpu"
+    seed: int = 0
 
 
 @dataclass(frozen=True)

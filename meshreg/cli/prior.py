@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MASK_SUFFIXES = (".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")  # JPEG mixes ids
 MASK_ENDINGS = ("", "_mask", "_labels")
 LARGEST_PX = 1024  # larger label maps are thinned out: they tell no more about 7000 vertices
+SYNTHETIC_PX, SYNTHETIC_BATCH = 144, 8
 EVERY_BETA = 300  # as many as any SMPL file has
 
 
@@ -44,32 +45,65 @@ def run_learn_prior(options: LearnPriorOptions) -> None:
         raise InputError(f"expected --smoothing above 0, found {options.smoothing}: 1 is usual.")
     if options.out.suffix != ".safetensors":
         raise InputError(f"expected --out FILE.safetensors, found {options.out.name}: rename it.")
-    pairs = pair_up(options.fits, options.masks)
-    body = load_body(options.body, folder=options.folder, num_betas=EVERY_BETA)
+    if options.synthetic and (options.fits or options.body != "builtin"):
+        raise InputError(
+            "--synthetic draws people with the built-in body: leave out --fits and --body, or it."
+        )
     check_writable(options.out.parent)
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    if remark := find_scheme(options.scheme).remark:
-        console.print(f"note: {remark}.")
-    views = _with_progress(pairs, body, options, console)
+    if options.synthetic:
+        body = load_body()
+        count, views = options.synthetic, _synthetic_views(options, console)
+    else:
+        pairs = pair_up(options.fits, options.masks)
+        body = load_body(options.body, folder=options.folder, num_betas=EVERY_BETA)
+        if remark := find_scheme(options.scheme).remark:
+            console.print(f"note: {remark}.")
+        count, views = len(pairs), _with_progress(pairs, body, options, console)
     counts = collect_votes(views, body, rasterizer(), background=options.background)
     prior = prior_from_counts(
         counts,
         body,
         smoothing=options.smoothing,
-        recipe=_recipe(options, len(pairs)),
+        recipe=_recipe(options, count),
         licence=options.licence,
     )
     save_semantic_prior(options.out, prior)
     seen = float((counts.sum(1) > 0).float().mean())
-    console.print(f"{len(pairs)} views show {seen:.0%} of the vertices at least once.")
+    console.print(f"{count} views show {seen:.0%} of the vertices at least once.")
     console.print(f"wrote {options.out}")
+
+
+def _synthetic_views(options: LearnPriorOptions, console: "Console") -> Iterator["DressedViews"]:
+    """Pictures of dressed people from the generator, at a size that shows every finger."""
+    from rich.progress import track
+
+    from meshreg.body.assets import load_body_data
+    from meshreg.data.synthetic.generator import make_generator
+    from meshreg.data.synthetic.prior_poses import PriorPoses
+    from meshreg.data.synthetic.scene import Planner
+    from meshreg.data.synthetic.settings import SceneSettings
+    from meshreg.train.clothing_prior import DressedViews
+
+    settings = SceneSettings(size=SYNTHETIC_PX)
+    planner = Planner(
+        options.seed, poses=PriorPoses(), body=load_body_data("builtin"), settings=settings
+    )
+    generator = make_generator(supersampling=1)
+    starts = range(0, options.synthetic, SYNTHETIC_BATCH)
+    for start in track(starts, description="draw", console=console):
+        indices = range(start, min(start + SYNTHETIC_BATCH, options.synthetic))
+        people = generator.render([planner.plan(index) for index in indices])
+        yield DressedViews(verts_cam=people.vertices_cam, K=people.K, labels=people.labels)
 
 
 def _recipe(options: LearnPriorOptions, views: int) -> str:
     counted = "background counted" if options.background else "background left out"
+    source = f"scheme {options.scheme}"
+    if options.synthetic:
+        source = f"synthetic people of seed {options.seed}"
     return (
-        f"meshreg prior learn: {views} views, scheme {options.scheme}, {counted}, "
-        f"smoothing {options.smoothing:g}"
+        f"meshreg prior learn: {views} views, {source}, {counted}, smoothing {options.smoothing:g}"
     )
 
 

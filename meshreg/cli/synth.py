@@ -148,9 +148,7 @@ def make_people(recipe: Recipe) -> "SyntheticPeople":
     from meshreg.data.synthetic.endless import SyntheticPeople
     from meshreg.data.synthetic.generator import make_generator
 
-    generator = make_generator(
-        size=recipe.size, device=recipe.device, backgrounds=recipe.backgrounds
-    )
+    generator = make_generator(device=recipe.device, backgrounds=recipe.backgrounds)
     return SyntheticPeople(recipe.planner(), generator, batch_size=BATCH)
 
 

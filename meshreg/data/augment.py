@@ -90,6 +90,7 @@ def moved(batch: Batch, zoom: Float[Tensor, " B"], shift: Float[Tensor, "B 2"]) 
         box=box,
         joints_px=joints_px,
         joints_visible=batch.joints_visible & inside,
+        keypoints_px=(batch.keypoints_px - start[:, None]) / zoom[:, None, None],
         labels=_picked(batch.labels, u, v, HIDDEN_LABEL),
         depth=_picked(batch.depth, u, v, 0),
         part=_picked(batch.part, u, v, NO_PART),

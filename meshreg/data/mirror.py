@@ -13,10 +13,11 @@ from torch import Tensor
 
 from meshreg.body.skeleton import SKELETONS
 from meshreg.clothing.labels import flip_labels
-from meshreg.data.sample import NO_PART, Batch, Sample
+from meshreg.data.sample import KEYPOINTS, NO_PART, Batch, Sample
 
 JOINTS = SKELETONS["smplx45"].flip
 BONES = SKELETONS["smpl24"].flip
+ANNOTATED = KEYPOINTS.flip
 
 
 def mirrored_pose(pose_rotmat: Float[Tensor, "*batch 24 3 3"]) -> Float[Tensor, "*batch 24 3 3"]:
@@ -45,7 +46,6 @@ def _all_mirrored(batch: Batch) -> Batch:
     width, full_width = batch.image.shape[-1], batch.full_size[:, 1].to(batch.box.dtype)
     mirror = batch.transl.new_tensor([-1.0, 1.0, 1.0])
     box = torch.cat([full_width[:, None] - 1 - batch.box[:, :1], batch.box[:, 1:]], 1)
-    u, v = batch.joints_px[:, JOINTS].unbind(-1)
     changes: dict[str, Any] = {
         "image": batch.image.flip(-1),
         "K": _mirrored_K(batch.K, torch.full_like(full_width, width)),
@@ -54,15 +54,25 @@ def _all_mirrored(batch: Batch) -> Batch:
         "pose_rotmat": mirrored_pose(batch.pose_rotmat),
         "transl": batch.transl * mirror,
         "joints_cam": batch.joints_cam[:, JOINTS] * mirror,
-        "joints_px": torch.stack([width - 1 - u, v], -1),
+        "joints_px": _mirrored_px(batch.joints_px[:, JOINTS], width),
         "joints_visible": batch.joints_visible[:, JOINTS],
         "joints_self_hidden": batch.joints_self_hidden[:, JOINTS],
         "labels": flip_labels(batch.labels),
         "depth": batch.depth.flip(-1),
         "part": mirrored_parts(batch.part),
         "instance": batch.instance.flip(-1),
+        "pose_weight": batch.pose_weight[:, BONES],
+        "joints_weight": batch.joints_weight[:, JOINTS],
+        "keypoints_px": _mirrored_px(batch.keypoints_px[:, ANNOTATED], width),
+        "keypoints_weight": batch.keypoints_weight[:, ANNOTATED],
+        "keypoints_cam": batch.keypoints_cam[:, ANNOTATED] * mirror,
+        "keypoints_cam_weight": batch.keypoints_cam_weight[:, ANNOTATED],
     }
     return replace(batch, **changes)
+
+
+def _mirrored_px(points: Float[Tensor, "B N 2"], width: int) -> Float[Tensor, "B N 2"]:
+    return torch.stack([width - 1 - points[..., 0], points[..., 1]], -1)
 
 
 def _mirrored_K(K: Float[Tensor, "B 3 3"], width: Float[Tensor, " B"]) -> Float[Tensor, "B 3 3"]:

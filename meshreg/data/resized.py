@@ -24,6 +24,7 @@ def resized(batch: Batch, size: int) -> Batch:
         image=image.round().clamp(0, 255).to(torch.uint8),
         K=K,
         joints_px=joint_pixels(batch.joints_cam, K),
+        keypoints_px=(batch.keypoints_px + 0.5) * (size / before) - 0.5,
         labels=nearest(batch.labels, size),
         depth=nearest(batch.depth, size),
         part=nearest(batch.part, size),

@@ -4,19 +4,26 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from meshreg.body.skeleton import SKELETONS
 from meshreg.body.smpl import Body
 from meshreg.geometry.cameras import project
 
-HIDDEN_LABEL = 255  # in `labels`: something else stands in front of the subject
+HIDDEN_LABEL = 255  # in `labels`: nobody knows what is there
 NO_PART = 255
 OCCLUDER = 255  # in `instance`: a thing, not a person
+KEYPOINTS = SKELETONS["spin49"]  # the joint set of `keypoints_px` and `keypoints_cam`
+
+
+def _left_out() -> Tensor:
+    """Stands for a field that was not given, until `Sample.__post_init__` fills it in."""
+    return torch.zeros(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,13 +49,34 @@ class Sample:
     joints_self_hidden: Bool[Tensor, "*batch 45"]  # deep behind the subject's own surface
     # The bare body; no rows (V = 0) until `with_vertices` fills them in from betas and pose.
     vertices_cam: Float[Tensor, "*batch V 3"]
-    # CIHP ids of the subject; 255 where something else hides it, 0 elsewhere
+    # CIHP ids of the subject; 255 where something hides it and beyond the full picture's border,
+    # where nobody knows; 0 elsewhere
     labels: UInt8[Tensor, "*batch H W"]
     depth: Float[Tensor, "*batch H W"]  # of the nearest person, metres; 0 where none is seen
     part: UInt8[Tensor, "*batch H W"]  # SMPL joint that moves the subject there; 255 elsewhere
     # 0 background, 1 subject, 2... other people, 255 a thing in front
     instance: UInt8[Tensor, "*batch H W"]
     index: Int[Tensor, "*batch"]  # number of the sample within its seed
+
+    # How much is known of the body. If left out: 1, everything, as for synthetic people.
+    betas_weight: Float[Tensor, "*batch"] = field(default_factory=_left_out)
+    pose_weight: Float[Tensor, "*batch 24"] = field(default_factory=_left_out)
+    # 0: only the differences between `joints_cam` (or `keypoints_cam`) mean something
+    transl_weight: Float[Tensor, "*batch"] = field(default_factory=_left_out)
+    joints_weight: Float[Tensor, "*batch 45"] = field(default_factory=_left_out)  # of joints_cam
+
+    # What people or motion capture say of joints, which need not be where a body has them. If left
+    # out: 0, nothing.
+    keypoints_px: Float[Tensor, "*batch 49 2"] = field(default_factory=_left_out)  # of `image`
+    keypoints_weight: Float[Tensor, "*batch 49"] = field(default_factory=_left_out)
+    keypoints_cam: Float[Tensor, "*batch 49 3"] = field(default_factory=_left_out)  # metres
+    keypoints_cam_weight: Float[Tensor, "*batch 49"] = field(default_factory=_left_out)
+
+    def __post_init__(self) -> None:
+        batch, like = self.index.shape, self.K
+        for name, shape, value in _DEFAULTS:
+            if getattr(self, name).numel() == 0:
+                object.__setattr__(self, name, like.new_full((*batch, *shape), value))
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "Sample":
         """The same sample with its tensors on `device`."""
@@ -66,6 +94,17 @@ class Sample:
 
 
 Batch: TypeAlias = Sample
+# Of the fields that may be left out: name, shape behind the batch's, value.
+_DEFAULTS: tuple[tuple[str, tuple[int, ...], float], ...] = (
+    ("betas_weight", (), 1.0),
+    ("pose_weight", (24,), 1.0),
+    ("transl_weight", (), 1.0),
+    ("joints_weight", (45,), 1.0),
+    ("keypoints_px", (49, 2), 0.0),
+    ("keypoints_weight", (49,), 0.0),
+    ("keypoints_cam", (49, 3), 0.0),
+    ("keypoints_cam_weight", (49,), 0.0),
+)
 
 
 def _items(sample: Sample) -> list[tuple[str, Tensor]]:

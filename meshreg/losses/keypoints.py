@@ -1,8 +1,15 @@
 """Losses on joints: reprojection in 2D, distances in 3D, both weighted by confidence."""
 
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from meshreg.losses.averages import known_difference, weighted_mean
+
+Norm: TypeAlias = Literal["absolute", "squared"]
 
 # How far annotators disagree about a joint, relative to the average joint: rounded from the
 # constants of COCO's keypoint metric. Hips lie deep under cloth, faces are sharp.
@@ -34,3 +41,46 @@ def robust_reprojection(
     squared = error_px.square().sum(-1) / sigma_px**2
     saturated = squared / (1 + squared / reach**2)
     return (0.5 * confidence * saturated).sum(-1)
+
+
+def reprojection(
+    points_px: Float[Tensor, "B J 2"],
+    target_px: Float[Tensor, "B J 2"],
+    weight: Float[Tensor, "B J"],
+    *,
+    scale_px: float | Float[Tensor, " B"],
+    norm: Norm = "absolute",
+) -> Float[Tensor, ""]:
+    """The weighted mean error of keypoints, in units of `scale_px`, such as half the crop's side.
+
+    Points that are drawn outside the picture count as long as their weight does.
+    """
+    error = known_difference(points_px, target_px, weight)
+    unit = torch.as_tensor(scale_px, dtype=error.dtype, device=error.device)
+    return weighted_mean(_size_of(error / unit.reshape(-1, 1, 1), norm), weight)
+
+
+def joints_from_root(
+    joints: Float[Tensor, "B J 3"],
+    target: Float[Tensor, "B J 3"],
+    weight: Float[Tensor, "B J"],
+    *,
+    root: Sequence[int] = (0,),
+    norm: Norm = "absolute",
+) -> Float[Tensor, ""]:
+    """The weighted mean error of 3D joints in metres, relative to the mean of the `root` joints.
+
+    The root is the pelvis, or both hips. Samples whose target has no root count nothing.
+    """
+    root = list(root)
+    has_root = (weight[:, root] > 0).all(1, keepdim=True)
+    weight = torch.where(has_root, weight, 0.0)
+    there = weight[..., None] > 0
+    joints, target = (torch.where(there, points, 0.0) for points in (joints, target))
+    joints, target = (points - points[:, root].mean(1, keepdim=True) for points in (joints, target))
+    return weighted_mean(_size_of(known_difference(joints, target, weight), norm), weight)
+
+
+def _size_of(error: Float[Tensor, "*shape D"], norm: Norm) -> Float[Tensor, "*shape"]:
+    """The sum over the axes; absolute values do not let one bad annotation rule the batch."""
+    return (error.abs() if norm == "absolute" else error.square()).sum(-1)

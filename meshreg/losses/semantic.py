@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from meshreg.clothing.labels import UNKNOWN_LABEL, Label
+from meshreg.losses.distance import distance_from_mask
 
 # Body parts that a bare-skin label of CIHP names, in the order of the rendered channels.
 PARTS = ("head", "torso", "left_arm", "right_arm", "left_leg", "right_leg")
@@ -81,24 +82,8 @@ def part_mismatch(parts: Float[Tensor, "B H W P"], target: LabelTarget) -> Float
 def outside_distance(
     points_px: Float[Tensor, "B V 2"], target: LabelTarget, *, scale_px: float
 ) -> Float[Tensor, " B"]:
-    """Mean squared distance of projected vertices from the mask, in units of the person's size.
-
-    It reaches any distance, where the rendered mask only feels its own outline. Vertices beyond the
-    picture's border cost nothing: nobody knows what is there.
-    """
-    height, width = target.outside_px.shape
-    size = points_px.new_tensor([width, height])
-    grid = (points_px + 0.5) / size * 2 - 1  # grid_sample's corners are the image's borders
-    sampled = torch.nn.functional.grid_sample(
-        target.outside_px.expand(len(points_px), 1, -1, -1),
-        grid[:, None],
-        mode="bilinear",
-        padding_mode="border",
-        align_corners=False,
-    )[:, 0, 0]
-    inside_picture = (grid.abs() < 1).all(-1)
-    distance = torch.where(inside_picture, sampled, torch.zeros_like(sampled)) / scale_px
-    return distance.square().mean(-1)
+    """Mean squared distance of projected vertices from the mask, in units of the person's size."""
+    return distance_from_mask(points_px, target.outside_px[None], scale_px=scale_px)
 
 
 def soft_parts(

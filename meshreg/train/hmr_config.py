@@ -169,9 +169,10 @@ class LossConfig:
         pose_prior: Unlikely poses, nats; for runs without 3D.
         shape_prior: Unlikely shapes, nats; for runs without 3D.
         silhouette: The outline of the person.
+        outside: Vertices must not lie far off the person.
         dsr_mc: Bare skin must coincide with the body's surface.
         dsr_c: Labels must agree with what people wear where.
-        dsr: How the last three are drawn and compared.
+        dsr: How the last four are drawn and compared.
     """
 
     supervision: Literal["3d", "2d"] = "3d"
@@ -185,9 +186,19 @@ class LossConfig:
     pose_prior: TermConfig = TermConfig()
     shape_prior: TermConfig = TermConfig()
     silhouette: TermConfig = TermConfig()
+    outside: TermConfig = TermConfig()
     dsr_mc: TermConfig = TermConfig()
     dsr_c: TermConfig = TermConfig()
     dsr: DsrConfig = DsrConfig()
+
+    def __post_init__(self) -> None:
+        """Refuse a term that the released code does not have.
+
+        Raises:
+            InputError: naming it.
+        """
+        if self.dsr.mode == "paper" and self.outside.weight > 0:
+            raise InputError('losses.dsr.mode "paper" has no term losses.outside: leave it out.')
 
     def terms(self) -> dict[str, TermConfig]:
         """The terms that count, by name."""
@@ -201,7 +212,7 @@ class LossConfig:
 
 
 IN_3D = ("joints3d", "pose", "betas", "vertices")
-RENDERED = ("silhouette", "dsr_mc", "dsr_c")
+BY_LABELS = ("silhouette", "outside", "dsr_mc", "dsr_c")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The loss of a regressor: what it predicts against what is known of each picture."""
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 import roma
@@ -14,16 +13,14 @@ from meshreg.clothing.labels import NUM_LABELS
 from meshreg.clothing.prior import SemanticPrior, load_semantic_prior
 from meshreg.data.sample import Batch
 from meshreg.geometry.cameras import project
-from meshreg.losses import dsr, dsr_paper
-from meshreg.losses.dsr_paper_labels import paper_target
-from meshreg.losses.dsr_render import SemanticPrediction, SemanticRenderer
-from meshreg.losses.dsr_target import semantic_target, thinned
+from meshreg.losses.dsr_render import SemanticRenderer
+from meshreg.losses.dsr_terms import LabelledView, SemanticWeights, paper_terms, semantic_terms
 from meshreg.losses.keypoints import joints_from_root, reprojection
 from meshreg.losses.parameters import pose_error, scale_prior, shape_error, vertex_error
 from meshreg.losses.priors import load_pose_prior, shape_prior
 from meshreg.losses.terms import Term, scheduled
 from meshreg.render.rasterizer import rasterizer
-from meshreg.train.hmr_config import RENDERED, DsrConfig, LossConfig
+from meshreg.train.hmr_config import BY_LABELS, DsrConfig, LossConfig
 
 
 class HmrTerms(nn.Module):
@@ -38,12 +35,12 @@ class HmrTerms(nn.Module):
         super().__init__()
         self.config, self.body, self.wanted = config, body, config.terms()
         self.labels = None
-        if any(name in self.wanted for name in RENDERED):
+        if any(name in self.wanted for name in BY_LABELS):
             by_labels = "dsr_mc" in self.wanted or "dsr_c" in self.wanted
             prior = (
                 load_semantic_prior(config.dsr.prior, body=body) if by_labels else no_labels(body)
             )
-            self.labels = LabelLosses(config.dsr, body, prior)
+            self.labels = LabelTerms(config.dsr, body, prior)
         self.pose_prior = load_pose_prior()[0] if "pose_prior" in self.wanted else None
 
     def forward(self, predict: Callable[..., Any], batch: Batch, step: int) -> Mapping[str, Term]:
@@ -52,19 +49,22 @@ class HmrTerms(nn.Module):
         values: dict[str, Callable[[], Tensor]] = {
             "keypoints2d": lambda: self._keypoints(posed.joints, batch),
             "joints3d": lambda: self._joints(posed.joints, batch),
-            "pose": lambda: pose_error(pred.pose_rotmat, batch.pose_rotmat, _ones(batch, 24)),
-            "betas": lambda: shape_error(pred.betas, batch.betas, _ones(batch)),
+            "pose": lambda: pose_error(pred.pose_rotmat, batch.pose_rotmat, batch.pose_weight),
+            "betas": lambda: shape_error(pred.betas, batch.betas, batch.betas_weight),
             "vertices": lambda: self._vertices(posed.vertices, posed.joints, batch),
             "camera": lambda: scale_prior(pred.cam[:, 0]),
             "pose_prior": lambda: self._unlikely_pose(pred.pose_rotmat),
             "shape_prior": lambda: shape_prior(pred.betas).mean(),
         }
-        if self.labels is not None:
-            values |= self.labels.values(posed.vertices, batch)
-        return {
-            name: Term(scheduled(term.weight, step, start=term.start, ramp=term.ramp), values[name])
+        weights = {
+            name: scheduled(term.weight, step, start=term.start, ramp=term.ramp)
             for name, term in self.wanted.items()
         }
+        terms = {name: Term(weights[name], values[name]) for name in weights.keys() & values.keys()}
+        if self.labels is not None:
+            by_labels = {name: weights.get(name, 0.0) for name in BY_LABELS}
+            terms |= self.labels(posed.vertices, batch, SemanticWeights(**by_labels))
+        return {name: terms[name] for name in self.wanted}  # always in the same order
 
     def _keypoints(self, joints: Float[Tensor, "B 45 3"], batch: Batch) -> Float[Tensor, ""]:
         half_side = batch.image.shape[-1] / 2
@@ -75,7 +75,7 @@ class HmrTerms(nn.Module):
         )
 
     def _joints(self, joints: Float[Tensor, "B 45 3"], batch: Batch) -> Float[Tensor, ""]:
-        weight = _ones(batch, joints.shape[1])
+        weight = batch.joints_weight
         return joints_from_root(joints, batch.joints_cam, weight, norm=self.config.norm)
 
     def _vertices(
@@ -84,9 +84,9 @@ class HmrTerms(nn.Module):
         """Measured from each pelvis: how far away people are is another matter."""
         with torch.no_grad():
             truth = self.body(batch.betas, batch.pose_rotmat, batch.transl)
-        return vertex_error(
-            vertices - joints[:, :1], truth.vertices - truth.joints[:, :1], _ones(batch)
-        )
+        # A surface is known if its shape and every turn of its joints are.
+        weight = batch.betas_weight * batch.pose_weight.amin(1)
+        return vertex_error(vertices - joints[:, :1], truth.vertices - truth.joints[:, :1], weight)
 
     def _unlikely_pose(self, pose_rotmat: Float[Tensor, "B 24 3 3"]) -> Float[Tensor, ""]:
         assert self.pose_prior is not None
@@ -94,7 +94,7 @@ class HmrTerms(nn.Module):
         return (self.pose_prior(body_pose) + self.pose_prior.beyond_limits(body_pose)).mean()
 
 
-class LabelLosses(nn.Module):
+class LabelTerms(nn.Module):
     """Terms that draw the body: its outline and its labels against those of the picture."""
 
     face_probs: Tensor
@@ -112,33 +112,15 @@ class LabelLosses(nn.Module):
         face_probs = prior.per_face(body.faces.to(prior.probs.device))
         self.register_buffer("face_probs", face_probs, persistent=False)
 
-    def values(
-        self, vertices: Float[Tensor, "B V 3"], batch: Batch
-    ) -> dict[str, Callable[[], Tensor]]:
-        """The terms as functions; what they share is drawn once, by the first that is called."""
-        draw = self._paper if self.config.mode == "paper" else self._corrected
-        drawn = cache(lambda: draw(vertices, batch))
-        losses: Any = dsr_paper if self.config.mode == "paper" else dsr
-        return {
-            "silhouette": lambda: losses.silhouette(*drawn()),
-            "dsr_mc": lambda: losses.dsr_mc(*drawn()),
-            "dsr_c": lambda: losses.dsr_c(*drawn()),
-        }
-
-    def _corrected(self, vertices: Tensor, batch: Batch) -> tuple[SemanticPrediction, Any]:
-        labels, K = thinned(batch.labels, batch.K, self.config.step)
-        target = semantic_target(labels, bare=self.config.bare)
-        size = (labels.shape[1], labels.shape[2])
-        return self.renderer(vertices, K, size, target.visible), target
-
-    def _paper(self, vertices: Tensor, batch: Batch) -> tuple[SemanticPrediction, Any]:
-        target = paper_target(batch.labels)
-        size = (batch.labels.shape[1], batch.labels.shape[2])
-        textures = dsr_paper.face_textures(self.face_probs, target.visible)
-        drawn = dsr_paper.render_labels(
-            self.rasterizer, vertices, self.body.faces, batch.K, size, textures
+    def forward(
+        self, vertices: Float[Tensor, "B V 3"], batch: Batch, weights: SemanticWeights
+    ) -> dict[str, Term]:
+        view = LabelledView(labels=batch.labels, K=batch.K, weight=batch.K.new_ones(len(batch)))
+        if self.config.mode == "corrected":
+            return semantic_terms(self.renderer, vertices, view, weights, thin=self.config.step)
+        return paper_terms(
+            self.rasterizer, vertices, self.body.faces, view, self.face_probs, weights
         )
-        return drawn, target
 
 
 def no_labels(body: Body) -> SemanticPrior:
@@ -146,8 +128,3 @@ def no_labels(body: Body) -> SemanticPrior:
     probs = body.v_template.new_zeros(len(body.v_template), NUM_LABELS)
     probs[:, 0] = 1.0
     return SemanticPrior(probs=probs, topology_hash=body.topology_hash, recipe="", licence="")
-
-
-def _ones(batch: Batch, *shape: int) -> Float[Tensor, "B ..."]:
-    """The weight of what is known of every sample."""
-    return batch.K.new_ones(len(batch), *shape)

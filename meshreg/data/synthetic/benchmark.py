@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from meshreg.data.synthetic.casting import cast
 from meshreg.data.synthetic.scene import Planner, ScenePlan, plan_digest
 from meshreg.errors import InputError, MissingFileError
 from meshreg.files import written_whole
@@ -52,6 +53,7 @@ class Digests:
 def sampled_numbers(plan: ScenePlan) -> Iterator[np.ndarray]:
     """Every number drawn for a sample, in a fixed order."""
     yield from plan.numbers()
+    yield from cast(plan).numbers()
 
 
 def digests(

@@ -129,7 +129,21 @@ def sample_box(
     scale, shift = rng.uniform(*settings.box_scale), rng.uniform(-1, 1, 2) * settings.box_shift
     low, high = _shown_extent(subject, joints, camera)
     side = max(float((high - low).max()) * scale, SMALLEST_BOX)
-    return np.round([*((low + high) / 2 + shift * side), side], 6)
+    centre = (low + high) / 2 + shift * side
+    if rng.random() < settings.inside_share:
+        centre, side = _kept_inside(centre, side, camera.size, settings.most_shrunk)
+    return np.round([*centre, side], 6)
+
+
+def _kept_inside(
+    centre: np.ndarray, side: float, size: tuple[int, int], most_shrunk: float
+) -> tuple[np.ndarray, float]:
+    """Shrink and move a box so that as little as possible reaches over the picture's border."""
+    side = float(max(min(side, *size), side * most_shrunk))
+    reach = np.array(size[::-1]) - 0.5 - side / 2
+    least = np.full(2, side / 2 - 0.5)
+    middle = (reach + least) / 2
+    return centre.clip(np.minimum(least, middle), np.maximum(reach, middle)), side
 
 
 def _shown_extent(

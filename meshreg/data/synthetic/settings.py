@@ -42,6 +42,8 @@ class SceneSettings:
     # --- the box around the subject ---
     box_scale: Range = (0.95, 1.4)  # of the tight square box
     box_shift: float = 0.12  # of its side, at most, either way
+    inside_share: float = 0.75  # boxes that were moved and shrunk so as to stay in the picture
+    most_shrunk: float = 0.8  # factor by which that may shrink them, at most
     truncated_share: float = 0.2  # boxes that leave out the legs, or all but head and shoulders
 
     def __post_init__(self) -> None:
@@ -87,6 +89,7 @@ _LIMITS = (
     ("beta_tail_spread", 0.1, 5),
     ("box_scale", 0.3, 4),
     ("box_shift", 0, 0.5),
+    ("most_shrunk", 0.1, 1),
 )
 
 

@@ -1,0 +1,1 @@
+"""Measuring a regressor on a data set, by rules that have a name."""

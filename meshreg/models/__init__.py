@@ -1,0 +1,1 @@
+"""Regressors: from a picture of a person to the parameters of a body."""

@@ -1,0 +1,120 @@
+"""The regressors by name, put together from an architecture, a body and a mean to start from."""
+
+from dataclasses import replace
+
+from meshreg.body.smpl import Body, load_body
+from meshreg.errors import InputError
+from meshreg.models.architecture import ARCHITECTURES, Architecture
+from meshreg.models.backbones import Weights, backbone
+from meshreg.models.decoder_head import DecoderHead
+from meshreg.models.heads import IterativeHead
+from meshreg.models.hmr import HMR
+from meshreg.models.outputs import BodyState
+from meshreg.models.start import upright_start
+
+NUM_CONDITION = 3  # numbers in `camera.box_condition`
+
+
+def build_hmr(
+    architecture: Architecture,
+    *,
+    body: Body | None = None,
+    start: BodyState | None = None,
+    weights: Weights = None,
+) -> HMR:
+    """A regressor of that architecture; without `body`, for the built-in one.
+
+    `start` is the mean body that the head corrects. `weights` are the backbone's: None for random
+    ones, "pretrained" for the published ones, or a file.
+
+    Raises:
+        InputError: if the backbone is not known or its weights do not fit.
+    """
+    size = architecture
+    body = body or load_body(num_betas=size.num_betas)
+    start = start or upright_start(num_betas=size.num_betas)
+    _check_betas(size.num_betas, body.num_betas, start.betas.shape[1])
+    trunk = backbone(size.backbone, weights=weights)
+    num_condition = NUM_CONDITION if size.conditioned else 0
+    head: IterativeHead | DecoderHead
+    if size.head == "iterative":
+        head = IterativeHead(
+            in_channels=trunk.channels,
+            start=start,
+            num_iterations=size.depth,
+            hidden=size.width,
+            dropout=size.dropout,
+            num_condition=num_condition,
+        )
+    else:
+        head = DecoderHead(
+            in_channels=trunk.channels,
+            start=start,
+            width=size.width,
+            depth=size.depth,
+            num_heads=size.num_heads,
+            dropout=size.dropout,
+            num_condition=num_condition,
+        )
+    model = HMR(backbone=trunk, head=head, body=body, image_size=size.image_size)
+    model.architecture = size
+    return model
+
+
+def _check_betas(wanted: int, *found: int) -> None:
+    if any(number != wanted for number in found):
+        raise InputError(
+            f"the architecture has {wanted} betas, the body and the start have "
+            f"{' and '.join(map(str, found))}: use one number for all (load_body(num_betas=...))."
+        )
+
+
+def hmr_resnet50(
+    *,
+    body: Body | None = None,
+    start: BodyState | None = None,
+    weights: Weights = None,
+    conditioned: bool = False,
+) -> HMR:
+    """ResNet-50 and the iterative head: the network of released checkpoints, if not conditioned."""
+    return _named("hmr_resnet50", body, start, weights, conditioned)
+
+
+def hmr_resnet18(
+    *,
+    body: Body | None = None,
+    start: BodyState | None = None,
+    weights: Weights = None,
+    conditioned: bool = False,
+) -> HMR:
+    """ResNet-18 and the iterative head, which also learn from pictures of 128 pixels."""
+    return _named("hmr_resnet18", body, start, weights, conditioned)
+
+
+def hmr_small(
+    *,
+    body: Body | None = None,
+    start: BodyState | None = None,
+    weights: Weights = None,
+    conditioned: bool = False,
+) -> HMR:
+    """MobileNetV4 and the iterative head: 7 MB in half precision, made for CPUs."""
+    return _named("hmr_small", body, start, weights, conditioned)
+
+
+def hmr_vit_decoder(
+    *,
+    body: Body | None = None,
+    start: BodyState | None = None,
+    weights: Weights = None,
+    conditioned: bool = False,
+) -> HMR:
+    """A vision transformer and the decoder head."""
+    return _named("hmr_vit_decoder", body, start, weights, conditioned)
+
+
+def _named(
+    name: str, body: Body | None, start: BodyState | None, weights: Weights, conditioned: bool
+) -> HMR:
+    architecture = replace(ARCHITECTURES[name], conditioned=conditioned)
+    return build_hmr(architecture, body=body, start=start, weights=weights)

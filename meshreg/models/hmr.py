@@ -1,0 +1,101 @@
+"""Human mesh recovery: a picture of a person in, a body in front of a camera out.
+
+Parts go in here; `builders` knows which parts make which network.
+"""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from meshreg.body.smpl import Body, BodyOutput
+from meshreg.errors import InputError
+from meshreg.geometry.rotations import rot6d_to_rotmat
+from meshreg.models.architecture import Architecture
+from meshreg.models.backbones import Backbone
+from meshreg.models.camera import box_condition, crop_camera, weak_to_transl
+from meshreg.models.decoder_head import DecoderHead
+from meshreg.models.heads import IterativeHead
+from meshreg.models.outputs import BodyPrediction, BodyState
+
+
+class HMR(nn.Module):
+    """A backbone, a head that reads a body off its features, and the body itself.
+
+    `architecture` says what the parts were made from, if `builders.build_hmr` made them; files of
+    weights need it.
+    """
+
+    architecture: Architecture | None = None
+
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        head: IterativeHead | DecoderHead,
+        body: Body,
+        image_size: int = 224,
+    ) -> None:
+        super().__init__()
+        self.backbone, self.head, self.body = backbone, head, body
+        self.image_size = image_size
+
+    def forward(
+        self,
+        image: Float[Tensor, "B 3 H W"] | UInt8[Tensor, "B 3 H W"],
+        *,
+        K_full: Float[Tensor, "B 3 3"] | None = None,
+        box: Float[Tensor, "B 3"] | None = None,
+        keep_steps: bool = False,
+    ) -> BodyPrediction:
+        """Regress one body per square picture, RGB in uint8 or from 0 to 1.
+
+        `box` is the centre and side of the picture in the full one, whose intrinsics `K_full` is
+        (pixels of the full picture). Without them the picture counts as taken from far away.
+
+        Raises:
+            InputError: if only one of the two is given, or a network that needs them gets none.
+        """
+        K_full, box = self._view(image, K_full, box)
+        condition = box_condition(box, K_full) if self.head.num_condition else None
+        states = self.head(self.backbone(image), condition)
+        kept = states if keep_steps else states[-1:]
+        steps = tuple(_prediction(state, K_full, box) for state in kept)
+        return replace(steps[-1], steps=steps if keep_steps else ())
+
+    def mesh(self, prediction: BodyPrediction) -> BodyOutput:
+        """The predicted body, in the frame of the camera."""
+        return self.body(prediction.betas, prediction.pose_rotmat, prediction.transl)
+
+    def _view(
+        self, image: Tensor, K_full: Tensor | None, box: Tensor | None
+    ) -> tuple[Float[Tensor, "B 3 3"], Float[Tensor, "B 3"]]:
+        if (K_full is None) != (box is None):
+            raise InputError("give both K_full and box, or neither: each means nothing alone.")
+        if K_full is not None and box is not None:
+            return K_full, box
+        if self.head.num_condition:
+            raise InputError(
+                "this regressor was made to know the camera: pass K_full (a guess will do, see "
+                "meshreg.geometry.cameras.guess_camera) and box."
+            )
+        K_full, box = crop_camera(len(image), image.shape[-1])
+        return K_full.to(self.backbone.mean), box.to(self.backbone.mean)
+
+
+def _prediction(
+    state: BodyState, K_full: Float[Tensor, "B 3 3"], box: Float[Tensor, "B 3"]
+) -> BodyPrediction:
+    # Rotations and depths lose too much in half precision, whatever the network ran in.
+    pose, betas, cam = (_at_least_single(x) for x in (state.pose_rot6d, state.betas, state.cam))
+    return BodyPrediction(
+        betas=betas,
+        pose_rotmat=rot6d_to_rotmat(pose.unflatten(1, (24, 6))),
+        cam=cam,
+        transl=weak_to_transl(cam, box.to(cam), K_full.to(cam)),
+    )
+
+
+def _at_least_single(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
