@@ -10,13 +10,18 @@ from typing import Any
 import pytest
 import torch
 from plain_people import BareBodies, plain_body, plain_planner
+from safetensors.torch import load_file
 
 from meshreg.cli import _parse, main
 from meshreg.cli.recipes import recipe_of, spell_out_settings
 from meshreg.cli.train import MODULES
+from meshreg.data.augment import Augmented
+from meshreg.data.sample import Batch
 from meshreg.data.synthetic.endless import SyntheticPeople
 from meshreg.data.synthetic.rendered import PeopleRecipe
 from meshreg.errors import InputError
+from meshreg.models.checkpoint import load_model
+from meshreg.train.hmr import main as train_hmr
 from meshreg.train.hmr_config import (
     DsrConfig,
     HmrConfig,
@@ -174,10 +179,6 @@ def prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_config_takes_a_step(
     path: Path, tmp_path: Path, prior: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("meshreg.models.hmr")
-    from meshreg.models.checkpoint import load_model
-
-    from meshreg.train.hmr import main as train_hmr
 
     monkeypatch.setattr(PeopleRecipe, "people", plain)
     config = tiny(read(path), tmp_path / "out", prior)
@@ -199,8 +200,6 @@ def camera() -> dict[str, Any]:
 def test_a_run_goes_on_only_with_its_own_config(
     tmp_path: Path, prior: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("meshreg.models.hmr")
-    from meshreg.train.hmr import main as train_hmr
 
     monkeypatch.setattr(PeopleRecipe, "people", plain)
     config = tiny(read(CONFIGS[NAMES.index("overfit")]), tmp_path / "out", prior)
@@ -212,10 +211,31 @@ def test_a_run_goes_on_only_with_its_own_config(
     assert asdict(config)["optimiser"]["lr"] == 0.001
 
 
+def test_a_regressor_that_crashed_goes_on_to_the_last_bit(
+    tmp_path: Path, prior: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PeopleRecipe, "people", plain)
+    config = tiny(read(CONFIGS[NAMES.index("dsr")]), tmp_path / "whole", prior)
+    config = replace(config, run=replace(config.run, steps=4, save_every=2, evaluate_every=0))
+    assert train_hmr(config)
+    parts, at = replace(config, out=tmp_path / "parts"), Augmented.at
+
+    def crash(self: Augmented, number: int) -> Batch:
+        if number == 3:
+            raise RuntimeError("the power went")
+        return at(self, number)
+
+    monkeypatch.setattr(Augmented, "at", crash)
+    with pytest.raises(RuntimeError, match="power"):
+        train_hmr(parts)
+    monkeypatch.setattr(Augmented, "at", at)
+    assert train_hmr(parts)
+    ours, theirs = (load_file(c.out / "model.safetensors") for c in (config, parts))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
 @pytest.mark.slow
 def test_a_few_people_are_learned_by_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("meshreg.models.hmr")
-    from meshreg.train.hmr import main as train_hmr
 
     monkeypatch.setattr(PeopleRecipe, "people", plain)
     few = SourceConfig(count=8)
