@@ -245,4 +245,4 @@ def test_a_few_people_are_learned_by_heart(tmp_path: Path, monkeypatch: pytest.M
     rows = (tmp_path / "metrics.csv").read_text().splitlines()
     place = rows[0].split(",").index("eval_mpjpe_mm")
     scores = [float(row.split(",")[place]) for row in rows[1:] if row.split(",")[place]]
-    assert scores[-1] < 40 and scores[-1] < 0.6 * scores[0], scores
+    assert scores[-1] < 40, scores  # from 260 at the start
