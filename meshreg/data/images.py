@@ -1,4 +1,4 @@
-"""Pictures from files, the right way up and checked; masks and label maps at other sizes."""
+"""Pictures from files, the right way up and checked; pictures, masks and labels resampled."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from meshreg.errors import InputError, MissingFileError
 
+MAX_OVERSAMPLING = 8  # per axis, when pictures shrink: beyond, what is averaged has gaps
 _UNREADABLE = (
     UnidentifiedImageError,
     Image.DecompressionBombError,
@@ -41,8 +42,12 @@ def read_image(path: str | Path) -> np.ndarray:
         MissingFileError: if the file is not there.
         InputError: if it is not a readable picture.
     """
-    path = Path(path)
-    picture = open_picture(path, "picture")
+    return upright_rgb(open_picture(Path(path), "picture"))
+
+
+def upright_rgb(picture: Image.Image) -> np.ndarray:  # (H, W, 3)
+    """A picture of Pillow's as 8-bit RGB, turned upright if its EXIF orientation asks for it."""
+    picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I"):  # 16 bits; Pillow would cut off at 255 and show white
         high_byte = np.asarray(picture).clip(0, 2**16 - 1) >> 8
         picture = Image.fromarray(high_byte.astype(np.uint8))
@@ -75,3 +80,37 @@ def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     rows = ((np.arange(size[0]) + 0.5) * labels.shape[0] / size[0]).astype(np.int64)
     columns = ((np.arange(size[1]) + 0.5) * labels.shape[1] / size[1]).astype(np.int64)
     return labels[rows[:, None], columns[None]]
+
+
+def warp_image(
+    image: np.ndarray, to_from: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:  # (H, W, 3)
+    """A picture under an affine map (3x3) of pixel coordinates, black where it shows nothing.
+
+    Where it shrinks, several samples are averaged per pixel, so that fine patterns turn grey rather
+    than into other patterns.
+    """
+    import cv2
+
+    shrinkage = 1 / np.sqrt(abs(np.linalg.det(to_from[:2, :2])))
+    times = int(np.clip(np.ceil(shrinkage - 1e-6), 1, MAX_OVERSAMPLING))
+    finer = np.diag([times, times, 1.0])
+    finer[:2, 2] = (times - 1) / 2  # pixel centres are integers on both grids
+    drawn = cv2.warpAffine(
+        image, (finer @ to_from)[:2], (size[1] * times, size[0] * times), flags=cv2.INTER_LINEAR
+    )
+    return drawn if times == 1 else cv2.resize(drawn, size[::-1], interpolation=cv2.INTER_AREA)
+
+
+def warp_labels(
+    labels: np.ndarray, to_from: np.ndarray, size: tuple[int, int], outside: int
+) -> np.ndarray:  # (H, W)
+    """A label map under an affine map (3x3) of pixel coordinates: nearest labels, never a mix."""
+    back = np.linalg.inv(to_from)
+    y, x = np.mgrid[: size[0], : size[1]]
+    column = np.floor(back[0, 0] * x + back[0, 1] * y + back[0, 2] + 0.5).astype(np.int64)
+    row = np.floor(back[1, 0] * x + back[1, 1] * y + back[1, 2] + 0.5).astype(np.int64)
+    height, width = labels.shape
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    nearest = labels[row.clip(0, height - 1), column.clip(0, width - 1)]
+    return np.where(inside, nearest, np.asarray(outside, labels.dtype))
