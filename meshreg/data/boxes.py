@@ -110,7 +110,7 @@ def _boxes(corners: list[Any], scores: list[float]) -> Boxes:
     return Boxes(corners=table, scores=np.array(scores) if scores else np.ones(len(table)))
 
 
-def check_boxes(boxes: np.ndarray, size: tuple[int, int], what: str) -> np.ndarray:  # (N, 4)
+def check_boxes(boxes: Any, size: tuple[int, int], what: str) -> np.ndarray:  # (N, 4)
     """The boxes as an array, if all of them are about a picture of this size (height, width).
 
     Raises:
@@ -120,9 +120,9 @@ def check_boxes(boxes: np.ndarray, size: tuple[int, int], what: str) -> np.ndarr
         table = np.asarray(boxes, np.float64)
         table = table.reshape(-1, 4) if table.size in (0, 4) else table
     except (TypeError, ValueError) as error:
-        raise InputError(f"the boxes of {what} are not numbers: give left, top, right, bottom.") from (
-            error
-        )
+        raise InputError(
+            f"the boxes of {what} are not numbers: give left, top, right, bottom."
+        ) from error
     if table.ndim != 2 or table.shape[1] != 4:
         raise InputError(
             f"expected the boxes of {what} as rows of left, top, right, bottom, found an array of "
