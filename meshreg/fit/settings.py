@@ -12,6 +12,7 @@ class FitSettings:
 
     Args:
         candidates: Starting poses.
+        neighbours: The same where a body is given to start from, which is one of them.
         finalists: Different bodies that meet the coarse mask.
         last: How many of them are adjusted to the end; the lowest energy wins.
         coarse_px: Longer side of the mask that chooses between the finalists.
@@ -23,6 +24,7 @@ class FitSettings:
         fine_pose_weight: The same at the end with a mask, which says more than the prior.
         limit_weight: Per rad^2 beyond the range seen in mocap.
         unseen_weight: Per rad^2 off a relaxed pose, for rotations no keypoint shows.
+        start_weight: Per rad^2 off the pose of a given start.
         mask_weight: If all of the person's area were wrong.
         part_weight: If all of it were skin under the wrong part.
         outside_weight: If the mean vertex were one person's size outside the mask.
@@ -30,6 +32,7 @@ class FitSettings:
     """
 
     candidates: int = 96
+    neighbours: int = 12
     finalists: int = 12
     last: int = 5
     coarse_px: int = 128
@@ -41,6 +44,7 @@ class FitSettings:
     fine_pose_weight: float = 0.15
     limit_weight: float = 50.0
     unseen_weight: float = 4.0
+    start_weight: float = 1.0
     mask_weight: float = 600.0
     part_weight: float = 600.0
     outside_weight: float = 2000.0
@@ -58,7 +62,11 @@ class FitSettings:
         """Counts and sizes are at least one, noise is positive, weights and steps not negative."""
         value = getattr(self, name)
         numbers = value if isinstance(value, tuple) else (value,)
-        lowest = 1 if name in ("candidates", "finalists", "last", "coarse_px", "fine_px") else 0
+        lowest = (
+            1
+            if name in ("candidates", "neighbours", "finalists", "last", "coarse_px", "fine_px")
+            else 0
+        )
         above = "sigma" in name
         if not all(math.isfinite(n) and (n > 0 if above else n >= lowest) for n in numbers):
             wanted = "more than 0" if above else f"at least {lowest}"
