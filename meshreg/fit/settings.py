@@ -1,7 +1,7 @@
 """Every number of the fit in one place; imports nothing heavy, for the command line's sake."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from meshreg.errors import InputError
 
@@ -29,10 +29,11 @@ class FitSettings:
         part_weight: If all of it were skin under the wrong part.
         outside_weight: If the mean vertex were one person's size outside the mask.
         steps: Optimisation steps of the stages place, pose, pose, mask and adjust.
+        start_steps: The same where a body is given to start from.
     """
 
     candidates: int = 96
-    neighbours: int = 12
+    neighbours: int = 6
     finalists: int = 12
     last: int = 5
     coarse_px: int = 128
@@ -44,15 +45,20 @@ class FitSettings:
     fine_pose_weight: float = 0.15
     limit_weight: float = 50.0
     unseen_weight: float = 4.0
-    start_weight: float = 1.0
+    start_weight: float = 4.0
     mask_weight: float = 600.0
     part_weight: float = 600.0
     outside_weight: float = 2000.0
     steps: tuple[int, int, int, int, int] = (30, 80, 80, 50, 150)
+    start_steps: tuple[int, int, int, int, int] = (0, 40, 40, 50, 100)
 
     @property
     def total_steps(self) -> int:
         return sum(self.steps)
+
+    def from_start(self) -> "FitSettings":
+        """The settings of a fit that is given a body to start from."""
+        return replace(self, candidates=self.neighbours, steps=self.start_steps)
 
     def __post_init__(self) -> None:
         for field in fields(self):

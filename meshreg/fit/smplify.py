@@ -151,7 +151,7 @@ class BodyFitter:
     # --- stages -----------------------------------------------------------------------------------
     def _explain_keypoints(self, problem: Problem, on_step: Callable[[str], None]) -> BodyVariables:
         """The best different bodies for the keypoints alone, best first."""
-        s = self.settings
+        s = self._settings(problem)
         with torch.no_grad():
             variables = self._candidates(problem)
         where = ("root_rotvec", "bearing", "log_depth")
@@ -170,14 +170,17 @@ class BodyFitter:
             )
         return variables.select(self._different(variables, total(terms), problem))
 
+    def _settings(self, problem: Problem) -> FitSettings:
+        return self.settings if problem.start is None else self.settings.from_start()
+
     def _candidates(self, problem: Problem) -> BodyVariables:
-        s, target, points = self.settings, problem.target, problem.points
+        s, target, points = self._settings(problem), problem.target, problem.points
         if problem.start is None:
             num_betas = self.body.num_betas
             return starting_points(
                 target, points, self.bank, count=s.candidates, num_betas=num_betas
             )
-        return starting_points_around(problem.start, target, points, self.body, count=s.neighbours)
+        return starting_points_around(problem.start, target, points, self.body, count=s.candidates)
 
     def _meet_mask(
         self,
@@ -187,7 +190,7 @@ class BodyFitter:
         on_step: Callable[[str], None],
     ) -> BodyVariables:
         """Let all finalists meet the coarse mask; those that still differ, best first."""
-        s = self.settings
+        s = self._settings(problem)
         variables, terms = minimise(
             variables,
             lambda v: self.energies.of_picture(v, problem, mask, s.sigma, s.fine_pose_weight),
@@ -203,7 +206,7 @@ class BodyFitter:
         mask: MaskTarget | None,
         on_step: Callable[[str], None],
     ) -> tuple[BodyVariables, dict[str, Tensor]]:
-        s = self.settings
+        s = self._settings(problem)
         # Without a mask the joints alone must not bend the body to the last pixel.
         sigma, weight = (
             (s.sigma, s.pose_weight) if mask is None else (s.fine_sigma, s.fine_pose_weight)
