@@ -23,6 +23,7 @@ from meshreg.cli.options import (
     LearnPriorOptions,
     ListOptions,
     PosePriorOptions,
+    PredictOptions,
     SynthOptions,
 )
 from meshreg.errors import InputError
@@ -30,6 +31,7 @@ from meshreg.errors import InputError
 BAD_INPUT, INTERRUPTED = 2, 130
 # Words of the command -> (options, module that runs it, its function)
 COMMANDS: dict[tuple[str, ...], tuple[type, str, str]] = {
+    ("predict",): (PredictOptions, "meshreg.cli.predict", "run_predict"),
     ("fit",): (FitOptions, "meshreg.cli.fit", "run_fit"),
     ("models", "list"): (ListOptions, "meshreg.cli.models", "run_list"),
     ("models", "add"): (AddOptions, "meshreg.cli.models", "run_add"),
