@@ -1,25 +1,15 @@
 """The camera that the user described, or the usual guess; shared by all commands on pictures."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING
 
+from meshreg.cli.options import FitOptions, PredictOptions
 from meshreg.errors import InputError
 
 if TYPE_CHECKING:
     from meshreg.geometry.cameras import Camera
 
 
-class CameraOptions(Protocol):
-    """The ways to say which camera took a picture; at most one of the first three."""
-
-    @property
-    def camera(self) -> Path | None: ...
-    @property
-    def focal(self) -> float | None: ...
-    @property
-    def fov(self) -> float | None: ...
-    @property
-    def fov_axis(self) -> Literal["x", "y", "diagonal"]: ...
+CameraOptions = FitOptions | PredictOptions  # those with camera, focal, fov and fov_axis
 
 
 def check_camera_options(options: CameraOptions) -> None:

@@ -244,6 +244,9 @@ def _boxes(
         return find_people(image, tools.people, threshold=options.threshold), "found by RT-DETR"
     if keypoints is not None:
         corners = np.stack([box_of(person) for person in keypoints])
+        corners = corners[(corners[:, 2:] > corners[:, :2]).all(1)]  # one joint spans no box
+        if not len(corners):
+            raise InputError(f"the joints of {path.name} span no box: give its people by --boxes.")
         return Boxes(corners, np.ones(len(corners))), "boxes around the given joints"
     return None, "the whole picture as the box"
 

@@ -65,7 +65,7 @@ def read_boxes(path: str | Path) -> BoxFile:
         by_name = {name: _boxes(*rows) for name, rows in _rows(content).items()}
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(f"{path} is no file of boxes ({error}): {_LAYOUTS}.") from error
-    if not by_name:
+    if not any(name or len(boxes.corners) for name, boxes in by_name.items()):
         raise InputError(f"{path} holds no boxes: {_LAYOUTS}.")
     return BoxFile(path=path, by_name=by_name)
 
@@ -104,9 +104,10 @@ def _coco(entries: list[dict[str, Any]], images: list[dict[str, Any]]) -> dict[s
 
 
 def _boxes(corners: list[Any], scores: list[float]) -> Boxes:
-    table = np.array(corners, np.float64).reshape(-1, 4) if corners else np.zeros((0, 4))
-    if len(table) != len(corners) and np.ndim(corners) != 1:
-        raise ValueError("a box has other than four numbers")
+    for row in corners:
+        if not isinstance(row, list) or len(row) != 4:
+            raise ValueError(f"{str(row)[:40]} is not left, top, right, bottom")
+    table = np.array(corners, np.float64).reshape(-1, 4)
     return Boxes(corners=table, scores=np.array(scores) if scores else np.ones(len(table)))
 
 
