@@ -11,7 +11,7 @@ import pytest
 import torch
 import trimesh
 from PIL import Image
-from torch import Tensor
+from stub_detectors import BOXES, STANDING_X, STANDING_Y, install
 
 from meshreg.body.smpl import load_body
 from meshreg.cli import main
@@ -19,15 +19,11 @@ from meshreg.export import load_npz
 from meshreg.models.architecture import ARCHITECTURES
 from meshreg.models.builders import build_hmr
 from meshreg.models.checkpoint import save_model
-from meshreg.models.detectors import ClothingParser, Found, KeypointDetector, PersonDetector
+from meshreg.models.detectors import Found, PersonDetector
 from meshreg.predictor import regress
-from meshreg.predictor.detect import parse_clothes
 
 SIZE = (120, 160)
 QUICK = ["--settings.start_steps=[2,2,2,2,2]", "--settings.fine_px=64", "--settings.coarse_px=48"]
-BOXES = [[20, 10, 70, 110], [80, 15, 140, 118]]
-STANDING_X = [45, 47, 43, 50, 40, 55, 35, 58, 32, 60, 30, 51, 39, 52, 38, 52, 38]
-STANDING_Y = [20, 18, 18, 19, 19, 30, 30, 45, 45, 58, 58, 62, 62, 84, 84, 105, 105]
 
 
 @pytest.fixture(scope="module")
@@ -178,32 +174,8 @@ def test_people_without_joints_stay_as_predicted(
 # --- detectors ------------------------------------------------------------------------------------
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Detectors that find two standing people, and their silhouettes; what they were asked."""
-    asked: list[str] = []
-
-    def people(self: object, image: Tensor, *, threshold: float) -> Found:
-        asked.append(f"people above {threshold}")
-        return Found(torch.tensor(BOXES, dtype=torch.float32), torch.tensor([0.9, 0.8]))
-
-    def joints(self: object, image: Tensor, boxes: Tensor) -> Tensor:
-        asked.append(f"joints of {len(boxes)}")
-        one = torch.tensor([STANDING_X, STANDING_Y, [0.9] * 17], dtype=torch.float32).T
-        return torch.stack([one, one + torch.tensor([60.0, 0.0, 0.0])])[: len(boxes)]
-
-    def clothes(self: object, image: Tensor) -> Tensor:
-        asked.append("clothes")
-        labels = torch.zeros(image.shape[1:], dtype=torch.uint8)
-        labels[10:-10, 15:-15] = 5
-        return labels
-
-    def load(cls: type, folder: Path | None = None, *, device: str) -> object:
-        return object.__new__(cls)
-
-    kinds = {PersonDetector: people, KeypointDetector: joints, ClothingParser: clothes}
-    for kind, answer in kinds.items():
-        monkeypatch.setattr(kind, "load", classmethod(load))
-        monkeypatch.setattr(kind, "__call__", answer)
-    return asked
+    """Detectors that find two people; what they were asked."""
+    return install(monkeypatch)
 
 
 def test_everything_found_by_detectors(
@@ -258,17 +230,6 @@ def test_offline_the_weights_to_get_are_named(
     option: str, repository: str, photo: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert repository in refused(capsys, photo, model, option)
-
-
-def test_where_boxes_overlap_nobody_knows_whose_clothes_they_are(stub: list[str]) -> None:
-    image = np.zeros((100, 200, 3), np.uint8)
-    boxes = [np.array([20.0, 10, 90, 90]), np.array([80.0, 10, 180, 90])]
-    first, second = parse_clothes(image, boxes, ClothingParser.load(device="cpu"))
-    assert first.shape == second.shape == (100, 200)
-    # With their margins the boxes reach from 13 to 97 and from 70 to 190.
-    assert set(np.unique(first[:, 75:95])) <= {0, 255} and (first[30:60, 80] == 255).all()
-    assert (second[30:60, 80] == 255).all() and (second[30:60, 110] == 5).all()
-    assert (first[30:60, 40] == 5).all() and not first[:, 110:].any() and not second[:, :65].any()
 
 
 # --- bad input ------------------------------------------------------------------------------------

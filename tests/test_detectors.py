@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from stub_detectors import install
 from torch import Tensor
 from transformers import (
     RTDetrConfig,
@@ -32,6 +33,7 @@ from meshreg.models.detectors import (
     PersonDetector,
     peaks,
 )
+from meshreg.predictor.detect import find_keypoints, parse_clothes
 
 KINDS: tuple[type[Detector], ...] = (PersonDetector, KeypointDetector, ClothingParser)
 
@@ -273,3 +275,28 @@ def test_folders_of_something_else(
 
 def test_nobody_has_no_joints(image: Tensor) -> None:
     assert KeypointDetector(tiny_vitpose())(image, torch.zeros(0, 4)).shape == (0, 17, 3)
+
+
+# --- what is made of their answers ----------------------------------------------------------------
+def test_where_boxes_overlap_nobody_knows_whose_clothes_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    install(monkeypatch)
+    image = np.zeros((100, 200, 3), np.uint8)
+    boxes = [np.array([20.0, 10, 90, 90]), np.array([80.0, 10, 180, 90])]
+    first, second = parse_clothes(image, boxes, ClothingParser.load(device="cpu"))
+    assert first.shape == second.shape == (100, 200)
+    # With their margins the boxes reach from 13 to 97 and from 70 to 190.
+    assert set(np.unique(first[:, 75:95])) <= {0, 255} and (first[30:60, 80] == 255).all()
+    assert (second[30:60, 80] == 255).all() and (second[30:60, 110] == 5).all()
+    assert (first[30:60, 40] == 5).all() and not first[:, 110:].any() and not second[:, :65].any()
+
+
+def test_joints_that_the_detector_doubts_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = torch.rand(1, 17, 3)
+    table[0, :, 2] = torch.linspace(0.1, 0.9, 17)
+    monkeypatch.setattr(KeypointDetector, "__call__", lambda self, image, boxes: table)
+    detector = KeypointDetector(tiny_vitpose())
+    (found,) = find_keypoints(np.zeros((9, 9, 3), np.uint8), [np.zeros(4)], detector)
+    assert found.skeleton == "coco17" and (found.confidence > 0).sum() == 13
+    assert not found.points_px[:4].any()

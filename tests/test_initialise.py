@@ -150,7 +150,7 @@ def test_people_are_put_in_front_of_the_camera(
 def test_neighbours_of_a_start_stand_where_the_keypoints_are(
     body: Body, keypoints: BodyKeypoints, bank: PoseBank
 ) -> None:
-    """The start itself comes first; then it is moved, though it was far off; then others near it."""
+    """The start itself comes first; then it is moved to the keypoints; then others near it."""
     pelvis = torch.tensor([0.3, -0.2, 4.0])
     target, points = seen(keypoints, bank, 7, turn(0.8), pelvis)
     rotvec = torch.zeros(1, 23, 3)
