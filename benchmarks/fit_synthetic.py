@@ -1,8 +1,10 @@
 """How accurate is the fit on undressed people with exact keypoints and silhouettes?
 
 Run: `python benchmarks/fit_synthetic.py MOTION.npz [--people 20] [--seed 0] [--noise 0.01]
-[--no-mask]`. The people take poses of CMU subjects 5, 14 and 86, which the shipped pose prior has
-never seen, with random shapes and cameras.
+[--no-mask] [--start 0.1]`. The people take poses of CMU subjects 5, 14 and 86, which the shipped
+pose prior has never seen, with random shapes and cameras. With `--start` the fit does not search:
+it begins at the truth with noise of so many radians on every axis of every joint, as a regressor
+might give it.
 """
 
 import argparse
@@ -27,7 +29,8 @@ from meshreg.clothing.labels import PERSON_LABEL
 from meshreg.data.keypoints import Keypoints
 from meshreg.data.motion import Motion, load_motion
 from meshreg.fit.settings import FitSettings
-from meshreg.fit.smplify import BodyFit, BodyFitter
+from meshreg.fit.smplify import BodyFitter
+from meshreg.fit.variables import BodyVariables, variables_of
 from meshreg.geometry.cameras import Camera, camera_from_fov, project
 from meshreg.losses.priors import load_pose_prior
 from meshreg.metrics import pa_mpjpe, root_aligned_mpjpe
@@ -48,6 +51,9 @@ class Person:
     camera: Camera
     joints_cam: Tensor  # (24, 3) metres
     vertices_cam: Tensor  # (V, 3)
+    betas: Tensor  # (1, S)
+    pose_rotmat: Tensor  # (1, 24, 3, 3)
+    transl: Tensor  # (1, 3) metres
 
 
 def people(motion: Motion, body: Body, count: int, seed: int) -> Iterator[Person]:
@@ -100,20 +106,39 @@ def _person(
         camera=camera,
         joints_cam=joints[0],
         vertices_cam=vertices[0],
+        betas=betas,
+        pose_rotmat=pose_rotmat,
+        transl=transl,
     )
 
 
-def errors(fit: BodyFit, person: Person) -> dict[str, float]:
-    """PA-MPJPE, MPJPE and PVE (both after moving the pelvis) in mm, silhouette IoU, pixels."""
-    found, truth = fit.joints_cam[:JOINTS], person.joints_cam[:JOINTS]
-    mesh = fit.vertices_cam - found[:1], person.vertices_cam - truth[:1]
+def start_near(
+    person: Person, noise: float, body: Body, generator: torch.Generator
+) -> BodyVariables:
+    """The truth with errors in every joint, in shape, and in distance."""
+    turns = noise * torch.randn(1, 24, 3, generator=generator)
+    away = 1 + 0.5 * noise * torch.randn(1, 1, generator=generator)
+    shape = 0.5 * torch.randn(person.betas.shape, generator=generator)
+    pose = person.pose_rotmat @ roma.rotvec_to_rotmat(turns)
+    return variables_of(body, person.betas + shape, pose, person.transl * away)
+
+
+def errors(joints: Tensor, vertices: Tensor, person: Person) -> dict[str, float]:
+    """PA-MPJPE, MPJPE and PVE (both after moving the pelvis) in mm."""
+    found, truth = joints[:JOINTS], person.joints_cam[:JOINTS]
+    mesh = vertices - found[:1], person.vertices_cam - truth[:1]
     return {
         "PA-MPJPE mm": 1000 * float(pa_mpjpe(found, truth)),
         "MPJPE mm": 1000 * float(root_aligned_mpjpe(found, truth)),
         "PVE mm": 1000 * float((mesh[0] - mesh[1]).norm(dim=-1).mean()),
-        "IoU": fit.silhouette_iou,
-        "px": fit.error_px,
     }
+
+
+def start_errors(start: BodyVariables, body: Body, person: Person) -> dict[str, float]:
+    """The same of the body that a fit starts from."""
+    vertices, joints = body.skin(start.betas, start.pose_rotmat(), start.transl(body))
+    found = errors(joints[0], vertices[0], person)
+    return {f"start {name}": value for name, value in found.items()}
 
 
 def with_noise(person: Person, noise: float, generator: torch.Generator) -> Keypoints:
@@ -131,6 +156,7 @@ def main(
     *,
     noise: float = 0.0,
     mask: bool = True,
+    start_noise: float | None = None,
     settings: FitSettings | None = None,
 ) -> dict[str, list[float]]:
     """Fit everybody, print a line each and the medians."""
@@ -143,10 +169,15 @@ def main(
     )
     rows: dict[str, list[float]] = {}
     for number, person in enumerate(people(load_motion(motion_path), body, count, seed)):
-        start = time.perf_counter()
         keypoints = with_noise(person, noise, generator)
-        fit = fitter(keypoints, person.camera, person.labels if mask else None)
-        row = errors(fit, person) | {"s": time.perf_counter() - start}
+        start, row = None, {}
+        if start_noise is not None:
+            start = start_near(person, start_noise, body, generator)
+            row = start_errors(start, body, person)
+        begin = time.perf_counter()
+        fit = fitter(keypoints, person.camera, person.labels if mask else None, start=start)
+        row |= {"s": time.perf_counter() - begin, "IoU": fit.silhouette_iou, "px": fit.error_px}
+        row |= errors(fit.joints_cam, fit.vertices_cam, person)
         for name, value in row.items():
             rows.setdefault(name, []).append(value)
         print(number, "  ".join(f"{name} {value:.3g}" for name, value in row.items()), flush=True)
@@ -163,6 +194,7 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--noise", type=float, default=0.0, help="keypoint error / person's size")
     parser.add_argument("--no-mask", action="store_true", help="fit to the keypoints alone")
+    parser.add_argument("--start", type=float, help="begin near the truth: radians of noise")
     arguments = parser.parse_args()
     main(
         arguments.motion,
@@ -170,4 +202,5 @@ if __name__ == "__main__":
         arguments.seed,
         noise=arguments.noise,
         mask=not arguments.no_mask,
+        start_noise=arguments.start,
     )

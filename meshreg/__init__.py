@@ -20,19 +20,27 @@ if TYPE_CHECKING:
     from meshreg.fit.smplify import fit_body as fit_body
     from meshreg.geometry.cameras import Camera as Camera
     from meshreg.geometry.cameras import project as project
+    from meshreg.models.hmr import HMR as HMR
+    from meshreg.predictor.person import Person as Person
+    from meshreg.predictor.regress import Predictor as Predictor
+    from meshreg.predictor.regress import load_model as load_model
     from meshreg.render.overlay import draw_overlay as draw_overlay
     from meshreg.render.rasterizer import rasterizer as rasterizer
 
 _HOME = {
     "Body": "meshreg.body.smpl",
     "Camera": "meshreg.geometry.cameras",
+    "HMR": "meshreg.models.hmr",
     "JointRegressor": "meshreg.body.regressor",
+    "Person": "meshreg.predictor.person",
+    "Predictor": "meshreg.predictor.regress",
     "Skeleton": "meshreg.body.skeleton",
     "draw_overlay": "meshreg.render.overlay",
     "evaluate_model": "meshreg.evaluate.run",
     "fit_body": "meshreg.fit.smplify",
     "load_body": "meshreg.body.smpl",
     "load_body_data": "meshreg.body.assets",
+    "load_model": "meshreg.predictor.regress",
     "project": "meshreg.geometry.cameras",
     "rasterizer": "meshreg.render.rasterizer",
     "save_glb": "meshreg.export",

@@ -29,6 +29,7 @@ JPEG_QUALITY = 95
 ANIMATION_SUFFIXES = (".gif", ".mp4")
 GIF_MAX_FPS = 50.0  # viewers slow down anything faster
 VIDEO_CODECS = ("vp09", "mp4v")  # browsers play the first; the second is in every OpenCV
+Color = tuple[int, int, int]  # display RGB, 0..255
 SKIN = (184, 210, 238)  # display RGB of a mesh without a colour of its own
 # From x right, y down, z forward to glTF's y up, z towards the viewer: half a turn about x.
 R_GLTF_CAM = np.diag([1.0, -1.0, -1.0])
@@ -144,7 +145,7 @@ def _build_mesh(
     faces: np.ndarray,
     uv: np.ndarray | None,
     uv_faces: np.ndarray | None,
-    color: tuple[int, int, int],
+    color: Color,
 ) -> "trimesh.Trimesh":
     import trimesh
     from trimesh.visual import TextureVisuals
@@ -174,41 +175,56 @@ def _build_mesh(
 
 def save_mesh(
     path: str | Path,
-    vertices_cam: Float[np.ndarray, "V 3"],
+    vertices_cam: Float[np.ndarray, "*people V 3"],
     faces: Integer[np.ndarray, "F 3"],
     *,
     uv: Float[np.ndarray, "T 2"] | None = None,
     uv_faces: Integer[np.ndarray, "F 3"] | None = None,
-    color: tuple[int, int, int] = SKIN,
+    color: Color | Sequence[Color] = SKIN,
     name: str = "person",
 ) -> None:
     """Write one mesh as `.glb`, `.obj` or `.ply`, turned to y up and z towards the viewer, metres.
 
-    Without `uv`, and always in `.ply`, the vertices keep their number and order.
+    Without `uv`, and always in `.ply`, the vertices keep their number and order. A `.glb` may hold
+    several people, whose colours are taken in turn.
 
     Raises:
-        InputError: for any other file name.
+        InputError: for any other file name, or several people in another file.
     """
     path = Path(path)
     _check_suffix(path, MESH_SUFFIXES)
     kind = path.suffix.lower().removeprefix(".")
     if kind == "ply":
         uv = uv_faces = None
-    mesh = _build_mesh(vertices_cam, faces, uv, uv_faces, color)
+    people = vertices_cam.reshape(-1, *vertices_cam.shape[-2:])
+    if kind != "glb" and len(people) != 1:
+        raise InputError(f"a .{kind} file holds one person, not {len(people)}: give a .glb name.")
+    colors: list[Any] = [color] if isinstance(color[0], int) else list(color)
+    meshes = [
+        _build_mesh(vertices, faces, uv, uv_faces, colors[number % len(colors)])
+        for number, vertices in enumerate(people)
+    ]
     with written_whole(path) as temporary:
-        _export(mesh, temporary, kind, name, color)
+        if kind == "glb":
+            _export_scene(meshes, temporary, name)
+        else:
+            _export(meshes[0], temporary, kind, colors[0])
 
 
-def _export(
-    mesh: "trimesh.Trimesh", path: Path, kind: str, name: str, color: tuple[int, int, int]
-) -> None:
+def _export_scene(meshes: Sequence["trimesh.Trimesh"], path: Path, name: str) -> None:
     import trimesh
 
-    if kind == "glb":
-        scene = trimesh.Scene()
-        scene.add_geometry(mesh, node_name=name, geom_name=name)
-        scene.export(str(path), file_type=kind, include_normals=True)
-    elif kind == "obj":  # one file only: a material would need a second one beside it
+    scene = trimesh.Scene()
+    for number, mesh in enumerate(meshes):
+        title = name if len(meshes) == 1 else f"{name}_{number}"
+        scene.add_geometry(mesh, node_name=title, geom_name=title)
+    scene.export(str(path), file_type="glb", include_normals=True)
+
+
+def _export(mesh: "trimesh.Trimesh", path: Path, kind: str, color: Color) -> None:
+    import trimesh
+
+    if kind == "obj":  # one file only: a material would need a second one beside it
         mesh.export(str(path), file_type=kind, include_normals=True, write_texture=False)
     else:
         mesh.visual = trimesh.visual.ColorVisuals(mesh, vertex_colors=(*color, 255))
@@ -217,15 +233,15 @@ def _export(
 
 def save_glb(
     path: str | Path,
-    vertices_cam: Float[np.ndarray, "V 3"],
+    vertices_cam: Float[np.ndarray, "*people V 3"],
     faces: Integer[np.ndarray, "F 3"],
     *,
     uv: Float[np.ndarray, "T 2"] | None = None,
     uv_faces: Integer[np.ndarray, "F 3"] | None = None,
-    color: tuple[int, int, int] = SKIN,
+    color: Color | Sequence[Color] = SKIN,
     name: str = "person",
 ) -> None:
-    """Write one mesh as binary glTF: y up, z towards the viewer, metres, smooth normals.
+    """Write one or more people as binary glTF: y up, z to the viewer, metres, smooth normals.
 
     Raises:
         InputError: if the file name does not end in `.glb`.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from smpl_files import one_sentence
 
-from meshreg.data.keypoints import Keypoints, read_keypoints
+from meshreg.data.keypoints import Keypoints, read_everybody, read_keypoints
 from meshreg.errors import InputError, MissingFileError
 
 SIZE = (200, 300)  # height, width
@@ -81,6 +81,18 @@ def test_the_largest_person_is_taken_or_the_one_asked_for(tmp_path: Path) -> Non
     assert read(tmp_path, people).points_px[0, 0] == 40
     for number, left in enumerate([5, 40, 90]):
         assert read(tmp_path, people, person=number).points_px[0, 0] == left
+
+
+def test_everybody_in_the_order_of_the_file(tmp_path: Path) -> None:
+    nobody = [0.0] * 51
+    flats = [person(spread=2.0), nobody, person(spread=6.0)]
+    path = tmp_path / "keypoints.json"
+    path.write_text(json.dumps([{"keypoints": flat} for flat in flats]))
+    small, large = read_everybody(path, SIZE)
+    assert np.ptp(small.points_px[:, 0]) < np.ptp(large.points_px[:, 0])
+    path.write_text(json.dumps([{"keypoints": nobody}]))
+    with pytest.raises(InputError, match="no joint"):
+        read_everybody(path, SIZE)
 
 
 def test_only_seen_joints_make_a_person_large(tmp_path: Path) -> None:

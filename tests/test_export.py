@@ -133,6 +133,21 @@ def test_glb_is_upright_metric_and_outward(tmp_path: Path) -> None:
     np.testing.assert_allclose(nose, (0, 0.7, 0.25), atol=1e-6)
 
 
+def test_several_people_share_a_glb_each_with_a_name_and_a_colour(tmp_path: Path) -> None:
+    vertices, faces = tall_body()
+    people = np.stack([vertices, vertices + [1.0, 0, 0], vertices + [0, 0, 2.0]])
+    colors = [(255, 0, 0), (0, 255, 0)]
+    save_glb(tmp_path / "people.glb", people, faces, color=colors)
+    scene = trimesh.load(tmp_path / "people.glb", process=False)
+    assert list(scene.geometry) == ["person_0", "person_1", "person_2"]
+    for number, mesh in enumerate(scene.geometry.values()):
+        np.testing.assert_allclose(mesh.vertices, people[number] * [1, -1, -1], atol=1e-5)
+        painted = mesh.visual.material.baseColorFactor[:3]
+        np.testing.assert_array_equal(painted, colors[number % 2])
+    with pytest.raises(InputError, match="one person, not 3"):
+        save_mesh(tmp_path / "people.ply", people, faces)
+
+
 def test_glb_material_and_normals(tmp_path: Path) -> None:
     ball = trimesh.creation.icosphere(subdivisions=3)
     save_glb(

@@ -10,7 +10,14 @@ from torch import Tensor
 from meshreg.body.keypoints import BodyKeypoints
 from meshreg.body.smpl import Body, load_body
 from meshreg.fit.evidence import Target2D
-from meshreg.fit.initialise import PITCHES_DEG, SAME_POSE, _camera_turns, starting_points
+from meshreg.fit.initialise import (
+    PITCHES_DEG,
+    SAME_POSE,
+    _camera_turns,
+    starting_points,
+    starting_points_around,
+)
+from meshreg.fit.variables import variables_of
 from meshreg.geometry.cameras import camera_from_focal, project
 from meshreg.losses.priors import NUM_PRIOR_JOINTS, PoseBank, load_pose_prior
 
@@ -138,3 +145,30 @@ def test_people_are_put_in_front_of_the_camera(
     found = starting_points(target, keypoints, bank, count=4, num_betas=10)
     assert all(torch.isfinite(value).all() for value in vars(found).values())
     assert (found.log_depth.exp() >= 0.29).all()
+
+
+def test_neighbours_of_a_start_stand_where_the_keypoints_are(
+    body: Body, keypoints: BodyKeypoints, bank: PoseBank
+) -> None:
+    """The start itself comes first; then it is moved to the keypoints; then others near it."""
+    pelvis = torch.tensor([0.3, -0.2, 4.0])
+    target, points = seen(keypoints, bank, 7, turn(0.8), pelvis)
+    rotvec = torch.zeros(1, 23, 3)
+    rotvec[0, :NUM_PRIOR_JOINTS] = bank.body_pose[7]
+    root = turn(0.8) @ bank.root_rotmat[7]
+    pose = torch.cat([root[None, None], roma.rotvec_to_rotmat(rotvec)], 1)
+    start = variables_of(body, torch.zeros(1, 10), pose, torch.tensor([[-0.5, 0.5, 6.0]]))
+    found, again = (
+        starting_points_around(start, target, keypoints, body, count=6) for _ in range(2)
+    )
+    assert len(found.betas) == 6 and torch.equal(found.body_pose, again.body_pose)
+    torch.testing.assert_close(found.transl(body)[0], torch.tensor([-0.5, 0.5, 6.0]))
+    placed, _ = keypoints(found.betas, found.pose_rotmat(), found.transl(body))
+    torch.testing.assert_close(placed[1], points, atol=2e-3, rtol=0)
+    away = (found.body_pose - found.body_pose[:1]).norm(dim=(1, 2))
+    assert float(away[1]) == 0 and bool((away[2:].diff() > 0).all())
+    px = project(placed, K.expand(6, 3, 3))
+    off = (px - target.points_px).norm(dim=-1).mean(1) / target.extent_px
+    assert bool((off[1:] < 0.2).all()), "the neighbours stay with the keypoints"
+    only = starting_points_around(start, target, keypoints, body, count=1)
+    assert len(only.betas) == 1

@@ -9,7 +9,7 @@ import torch
 
 from meshreg.body.assets import load_body_data
 from meshreg.body.smpl import Body
-from meshreg.fit.variables import BodyVariables
+from meshreg.fit.variables import BodyVariables, variables_of
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +88,17 @@ def test_gradients_at_rest_are_finite(body: Body) -> None:
     for name, value in vars(variables).items():
         assert torch.isfinite(value.grad).all(), name
     assert variables.root_rotvec.grad.any() and variables.body_pose.grad.any()
+
+
+def test_variables_of_a_posed_body_pose_it_again(body: Body) -> None:
+    betas, transl = torch.randn(3, 10), torch.tensor([[0.1, 0.2, 3.0]]).repeat(3, 1)
+    pose = roma.random_rotmat(3 * 24).reshape(3, 24, 3, 3)
+    found = variables_of(body, betas, pose, transl)
+    torch.testing.assert_close(found.pose_rotmat(), pose, atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.transl(body), transl, atol=1e-5, rtol=0)
+
+
+def test_a_body_behind_the_camera_is_brought_in_front(body: Body) -> None:
+    pose = torch.eye(3).expand(1, 24, 3, 3)
+    found = variables_of(body, torch.zeros(1, 10), pose, torch.tensor([[0.0, 0.0, -4.0]]))
+    assert bool(found.log_depth.isfinite().all()) and bool(found.bearing.isfinite().all())

@@ -24,6 +24,7 @@ from meshreg.cli.options import (
     LearnPriorOptions,
     ListOptions,
     PosePriorOptions,
+    PredictOptions,
     SynthOptions,
 )
 from meshreg.cli.recipes import RECIPES, recipe_of, spell_out_settings
@@ -32,6 +33,7 @@ from meshreg.errors import InputError
 BAD_INPUT, INTERRUPTED = 2, 130
 # Words of the command -> (options, module that runs it, its function)
 COMMANDS: dict[tuple[str, ...], tuple[type, str, str]] = {
+    ("predict",): (PredictOptions, "meshreg.cli.predict", "run_predict"),
     ("fit",): (FitOptions, "meshreg.cli.fit", "run_fit"),
     ("models", "list"): (ListOptions, "meshreg.cli.models", "run_list"),
     ("models", "add"): (AddOptions, "meshreg.cli.models", "run_add"),

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meshreg.cli.camera import camera_line, chosen_camera
 from meshreg.cli.options import FitOptions
 from meshreg.errors import InputError
 from meshreg.files import check_writable
+from meshreg.fit.settings import FitSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +45,7 @@ def run_fit(options: FitOptions) -> None:
     labels = (
         read_labels(options.semantics, size, scheme=options.scheme) if options.semantics else None
     )
-    camera = _camera(options, size)
+    camera = chosen_camera(options, size)
     check_writable(options.out)  # before the work rather than after it
     console = Console(highlight=False, markup=False, soft_wrap=True)
     fitter = _fitter(options)
@@ -55,38 +57,20 @@ def run_fit(options: FitOptions) -> None:
     _report(console, options, fit, camera)
 
 
-def _camera(options: FitOptions, size: tuple[int, int]) -> "Camera":
-    """The camera the user described, or the usual guess."""
-    from meshreg.data.camera_files import read_camera
-    from meshreg.geometry.cameras import camera_from_focal, camera_from_fov, guess_camera
-
-    ways = {"camera": options.camera, "focal": options.focal, "fov": options.fov}
-    given = [f"--{name}" for name, value in ways.items() if value is not None]
-    if len(given) > 1:
-        raise InputError(f"{' and '.join(given)} contradict each other: give only one of them.")
-    if options.camera is not None:
-        return read_camera(options.camera, size)
-    if options.focal is not None:
-        return camera_from_focal(options.focal, size)
-    if options.fov is not None:
-        return camera_from_fov(options.fov, size, axis=options.fov_axis)
-    return guess_camera(size)
-
-
 def _fitter(options: FitOptions) -> "BodyFitter":
     from meshreg.body.smpl import load_body
+
+    return body_fitter(load_body(options.body, folder=options.folder), options.settings)
+
+
+def body_fitter(body: "Body", settings: FitSettings) -> "BodyFitter":
+    """The fit with the shipped prior and the default rasteriser."""
     from meshreg.fit.smplify import BodyFitter
     from meshreg.losses.priors import load_pose_prior
     from meshreg.render.rasterizer import rasterizer
 
     prior, bank = load_pose_prior()
-    return BodyFitter(
-        body=load_body(options.body, folder=options.folder),
-        prior=prior,
-        bank=bank,
-        rasterizer=rasterizer(),
-        settings=options.settings,
-    )
+    return BodyFitter(body=body, prior=prior, bank=bank, rasterizer=rasterizer(), settings=settings)
 
 
 def _fit_with_progress(
@@ -184,8 +168,7 @@ def _write_turntable(folder: Path, fit: "BodyFit", body: "Body") -> None:
 
 
 def _report(console: "Console", options: FitOptions, fit: "BodyFit", camera: "Camera") -> None:
-    focal = ", ".join(f"{float(camera.K[i, i]):.0f}" for i in (0, 1))
-    console.print(f"camera: focal length {focal} px; {camera.source}")
+    console.print(camera_line(camera))
     console.print(f"reprojection error: {fit.error_px:.1f} px")
     if fit.error_px > SUSPICIOUS_ERROR * fit.person_px:
         console.print(

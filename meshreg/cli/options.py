@@ -47,6 +47,59 @@ class FitOptions:
 
 
 @dataclass(frozen=True)
+class PredictOptions:
+    """Predict the bodies of the people in a picture, or in all pictures of a folder.
+
+    Args:
+        image: A picture, PNG or JPEG, or a folder of pictures.
+        boxes: JSON of people's boxes: [[left, top, right, bottom], ...] in pixels, the same by file
+            name, or COCO.
+        keypoints: 2D joints of the people, COCO or OpenPose JSON, or a folder of such files named
+            like the pictures; without --boxes they also say where people are.
+        camera: JSON with K, or with fx, fy, cx, cy, in pixels.
+        focal: Focal length in pixels.
+        fov: Field of view in degrees.
+        fov_axis: What the field of view spans.
+        model: A model file of meshreg's; default the weights that come with it.
+        body: The body that the model predicts, if it is not where its file says: "builtin",
+            "smpl_neutral", or a body file.
+        folder: Where licensed models are kept.
+        detect: Find people with a published detector; done without asking if it is on this machine
+            and nothing else says where people are.
+        threshold: Score from which the detector's boxes are taken.
+        parse: Find out what people wear, for --refine and to look at.
+        refine: Fit the predicted bodies to 2D joints, given or found, and to parsed clothes.
+        detector: Folder with the weights of RT-DETR, which finds people.
+        keypoint_detector: Folder with the weights of ViTPose, which finds 2D joints.
+        parser: Folder with the weights of SegFormer, which parses clothes.
+        out: Folder for each picture's overlay, .glb of all its people, and an .npz of each.
+        device: Where the networks run: "cpu" or "cuda".
+        settings: Numbers of the refinement.
+    """
+
+    image: Path
+    boxes: Path | None = None
+    keypoints: Path | None = None
+    camera: Path | None = None
+    focal: float | None = None
+    fov: float | None = None
+    fov_axis: Literal["x", "y", "diagonal"] = "x"
+    model: Path | None = None
+    body: str | None = None
+    folder: Path = Path("body_models")
+    detect: bool = False
+    threshold: float = 0.5
+    parse: bool = False
+    refine: bool = False
+    detector: Path | None = None
+    keypoint_detector: Path | None = None
+    parser: Path | None = None
+    out: Path = Path("meshreg_out")
+    device: str = "cpu"
+    settings: FitSettings = field(default_factory=FitSettings)
+
+
+@dataclass(frozen=True)
 class ListOptions:
     """List the body models that are there.
 

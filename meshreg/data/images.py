@@ -42,8 +42,12 @@ def read_image(path: str | Path) -> np.ndarray:
         MissingFileError: if the file is not there.
         InputError: if it is not a readable picture.
     """
-    path = Path(path)
-    picture = open_picture(path, "picture")
+    return upright_rgb(open_picture(Path(path), "picture"))
+
+
+def upright_rgb(picture: Image.Image) -> np.ndarray:  # (H, W, 3)
+    """A picture of Pillow's as 8-bit RGB, turned upright if its EXIF orientation asks for it."""
+    picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I"):  # 16 bits; Pillow would cut off at 255 and show white
         high_byte = np.asarray(picture).clip(0, 2**16 - 1) >> 8
         picture = Image.fromarray(high_byte.astype(np.uint8))

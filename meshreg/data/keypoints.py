@@ -40,13 +40,33 @@ def read_keypoints(
             none has this `image_name`.
     """
     path = Path(path)
-    people = _people(_load(path), path, image_name)
-    tables = [_table(values, path) for values in people]
+    tables = _tables(path, image_name)
     if person is not None and not 0 <= person < len(tables):
         raise InputError(
             f"{path} holds {len(tables)} people: there is no number {person} (the first is 0)."
         )
     table = tables[person] if person is not None else max(tables, key=_box_area)
+    return _keypoints(table, size, path)
+
+
+def read_everybody(
+    path: str | Path, size: tuple[int, int], *, image_name: str = ""
+) -> list[Keypoints]:
+    """The keypoints of all people of a picture, in the order of the file; see `read_keypoints`.
+
+    People without any joint are left out.
+    """
+    path = Path(path)
+    tables = _tables(path, image_name)
+    somebody = [table for table in tables if (table[:, 2] != 0).any()]
+    return [_keypoints(table, size, path) for table in somebody or tables]
+
+
+def _tables(path: Path, image_name: str) -> list[np.ndarray]:  # (J, 3) each
+    return [_table(values, path) for values in _people(_load(path), path, image_name)]
+
+
+def _keypoints(table: np.ndarray, size: tuple[int, int], path: Path) -> Keypoints:
     _check(table, size, path)
     seen = table[:, 2] > 0
     return Keypoints(

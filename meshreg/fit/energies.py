@@ -25,6 +25,7 @@ class Problem:
 
     target: Target2D
     points: BodyKeypoints
+    start: BodyVariables | None = None  # one body known to be roughly right
 
     @cached_property
     def spread(self) -> Float[Tensor, " J"]:
@@ -61,8 +62,18 @@ class Energies:
             ),
             "pose": pose_weight * self.prior(v.body_pose),
             "limits": s.limit_weight * self.prior.beyond_limits(v.body_pose),
-            "unseen": s.unseen_weight * self.prior.from_relaxed(v.body_pose, problem.unseen),
             "shape": shape_prior(v.betas),
+        } | self._of_unseen(v, problem)
+
+    def _of_unseen(self, v: BodyVariables, problem: Problem) -> dict[str, Float[Tensor, " B"]]:
+        """What no keypoint shows stays as the start has it; without one, it is relaxed."""
+        s, unseen = self.settings, problem.unseen
+        if problem.start is None:
+            return {"unseen": s.unseen_weight * self.prior.from_relaxed(v.body_pose, unseen)}
+        away = (v.body_pose - problem.start.body_pose).square().sum(-1)
+        return {
+            "unseen": s.unseen_weight * (away * unseen).sum(-1),
+            "start": s.start_weight * away.sum(-1),
         }
 
     def of_picture(

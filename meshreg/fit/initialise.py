@@ -5,6 +5,7 @@ a candidate is linear in its points, so a hundred thousand candidates cost a fra
 """
 
 import math
+from dataclasses import fields, replace
 
 import roma
 import torch
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from meshreg.body.keypoints import BodyKeypoints
+from meshreg.body.smpl import Body
 from meshreg.fit.evidence import Target2D
 from meshreg.fit.variables import BodyVariables
 from meshreg.losses.keypoints import robust_reprojection
@@ -21,6 +23,8 @@ HEADINGS = 24
 PITCHES_DEG = (-30.0, -15.0, 0.0, 15.0, 35.0)  # camera tilt; positive looks down on the person
 ROLLS_DEG = (-15.0, 0.0, 15.0)
 MIN_DEPTH = 0.3  # metres
+# How far the neighbours of a given start may be, radians: every joint; camera's x, y and z
+POSE_SPREAD, ROOT_SPREAD = 0.25, (0.15, 0.4, 0.1)
 SAME_POSE = 0.07  # metres: starting points nearer than this on average are one
 
 
@@ -51,6 +55,36 @@ def starting_points(
         bearing=pelvis[:, :2] / pelvis[:, 2:],
         log_depth=pelvis[:, 2].log(),
     )
+
+
+def starting_points_around(
+    start: BodyVariables, target: Target2D, keypoints: BodyKeypoints, body: Body, *, count: int
+) -> BodyVariables:
+    """A body that is roughly right, as it is and moved to meet the keypoints, and bodies near it.
+
+    The neighbours' joints, and their headings, are off by random angles that are always the same.
+    """
+    assert len(start.betas) == 1, "one body to start from"
+    random = torch.Generator().manual_seed(0)
+    spread = torch.linspace(0, 1, max(count - 1, 1))  # the first one stays as it is
+    pose = torch.randn(len(spread), 23, 3, generator=random) * spread[:, None, None] * POSE_SPREAD
+    turn = torch.randn(len(spread), 3, generator=random) * spread[:, None]
+    turn = turn * torch.tensor(ROOT_SPREAD)
+    many = start.select(torch.zeros(len(spread), dtype=torch.long))
+    many = replace(many, body_pose=many.body_pose + pose.to(many.betas))
+    root = roma.rotvec_to_rotmat(turn.to(many.betas)) @ many.root_rotmat
+    many = _placed(replace(many, root_rotmat=root), target, keypoints, body)
+    pairs = [(getattr(start, f.name), getattr(many, f.name)) for f in fields(many)]
+    return BodyVariables(*(torch.cat(pair)[:count] for pair in pairs))
+
+
+def _placed(
+    many: BodyVariables, target: Target2D, keypoints: BodyKeypoints, body: Body
+) -> BodyVariables:
+    """The bodies where they explain the keypoints best."""
+    points, joints = keypoints(many.betas, many.pose_rotmat(), many.transl(body))
+    pelvis = _best_translation(points - joints[:, :1], target, _translation_solver(target))
+    return replace(many, bearing=pelvis[:, :2] / pelvis[:, 2:], log_depth=pelvis[:, 2].log())
 
 
 def _bank_points(

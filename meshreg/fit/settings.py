@@ -1,7 +1,7 @@
 """Every number of the fit in one place; imports nothing heavy, for the command line's sake."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from meshreg.errors import InputError
 
@@ -12,6 +12,7 @@ class FitSettings:
 
     Args:
         candidates: Starting poses.
+        neighbours: The same where a body is given to start from, which is one of them.
         finalists: Different bodies that meet the coarse mask.
         last: How many of them are adjusted to the end; the lowest energy wins.
         coarse_px: Longer side of the mask that chooses between the finalists.
@@ -23,13 +24,16 @@ class FitSettings:
         fine_pose_weight: The same at the end with a mask, which says more than the prior.
         limit_weight: Per rad^2 beyond the range seen in mocap.
         unseen_weight: Per rad^2 off a relaxed pose, for rotations no keypoint shows.
+        start_weight: Per rad^2 off the pose of a given start.
         mask_weight: If all of the person's area were wrong.
         part_weight: If all of it were skin under the wrong part.
         outside_weight: If the mean vertex were one person's size outside the mask.
         steps: Optimisation steps of the stages place, pose, pose, mask and adjust.
+        start_steps: The same where a body is given to start from.
     """
 
     candidates: int = 96
+    neighbours: int = 6
     finalists: int = 12
     last: int = 5
     coarse_px: int = 128
@@ -41,14 +45,20 @@ class FitSettings:
     fine_pose_weight: float = 0.15
     limit_weight: float = 50.0
     unseen_weight: float = 4.0
+    start_weight: float = 4.0
     mask_weight: float = 600.0
     part_weight: float = 600.0
     outside_weight: float = 2000.0
     steps: tuple[int, int, int, int, int] = (30, 80, 80, 50, 150)
+    start_steps: tuple[int, int, int, int, int] = (0, 40, 40, 50, 100)
 
     @property
     def total_steps(self) -> int:
         return sum(self.steps)
+
+    def from_start(self) -> "FitSettings":
+        """The settings of a fit that is given a body to start from."""
+        return replace(self, candidates=self.neighbours, steps=self.start_steps)
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -58,7 +68,11 @@ class FitSettings:
         """Counts and sizes are at least one, noise is positive, weights and steps not negative."""
         value = getattr(self, name)
         numbers = value if isinstance(value, tuple) else (value,)
-        lowest = 1 if name in ("candidates", "finalists", "last", "coarse_px", "fine_px") else 0
+        lowest = (
+            1
+            if name in ("candidates", "neighbours", "finalists", "last", "coarse_px", "fine_px")
+            else 0
+        )
         above = "sigma" in name
         if not all(math.isfinite(n) and (n > 0 if above else n >= lowest) for n in numbers):
             wanted = "more than 0" if above else f"at least {lowest}"

@@ -23,7 +23,7 @@ from meshreg.data.keypoints import Keypoints
 from meshreg.errors import InputError
 from meshreg.fit.energies import Energies, Problem
 from meshreg.fit.evidence import SMALLEST_PERSON_PX, MaskTarget, Target2D, mask_target
-from meshreg.fit.initialise import starting_points
+from meshreg.fit.initialise import starting_points, starting_points_around
 from meshreg.fit.optimize import Stage, minimise, total
 from meshreg.fit.settings import FitSettings
 from meshreg.fit.variables import BodyVariables
@@ -79,6 +79,7 @@ class BodyFitter:
         camera: Camera,
         labels: np.ndarray | None = None,
         *,
+        start: BodyVariables | None = None,
         on_step: Callable[[str], None] = lambda stage: None,
     ) -> BodyFit:
         """Fit one person.
@@ -87,12 +88,13 @@ class BodyFitter:
             keypoints: 2D joints of the person.
             camera: the camera of the whole picture.
             labels: (H, W) CIHP label ids of the picture, or None.
+            start: one body that is roughly right, such as a regressor's; None searches the bank.
             on_step: called with the stage's name after every optimisation step.
 
         Raises:
             InputError: with fewer than four confident joints, or a label map without a person.
         """
-        problem = self._problem(keypoints, camera)
+        problem = self._problem(keypoints, camera, start)
         masks = self._masks(labels, camera)
         with one_thread():
             return self._fit(problem, masks, camera, labels, on_step)
@@ -114,7 +116,9 @@ class BodyFitter:
         terms = {name: value[best] for name, value in terms.items()}
         return self._result(variables.select(best), terms, problem, camera, labels)
 
-    def _problem(self, keypoints: Keypoints, camera: Camera) -> Problem:
+    def _problem(
+        self, keypoints: Keypoints, camera: Camera, start: BodyVariables | None
+    ) -> Problem:
         confidence = torch.from_numpy(keypoints.confidence)
         if int((confidence > 0).sum()) < FEWEST_JOINTS:
             raise InputError(
@@ -129,7 +133,7 @@ class BodyFitter:
                 f"all joints lie within {target.extent_px:.1f} px: a person must be at least "
                 f"{SMALLEST_PERSON_PX:.0f} px large, and joints are given in pixels, not in shares."
             )
-        return Problem(target=target, points=points)
+        return Problem(target=target, points=points, start=start)
 
     def _masks(
         self, labels: np.ndarray | None, camera: Camera
@@ -147,15 +151,9 @@ class BodyFitter:
     # --- stages -----------------------------------------------------------------------------------
     def _explain_keypoints(self, problem: Problem, on_step: Callable[[str], None]) -> BodyVariables:
         """The best different bodies for the keypoints alone, best first."""
-        s = self.settings
+        s = self._settings(problem)
         with torch.no_grad():
-            variables = starting_points(
-                problem.target,
-                problem.points,
-                self.bank,
-                count=s.candidates,
-                num_betas=self.body.num_betas,
-            )
+            variables = self._candidates(problem)
         where = ("root_rotvec", "bearing", "log_depth")
         legs = [
             (Stage("place", s.steps[0], free=where, speed=2.0), s.coarse_sigma),
@@ -172,6 +170,18 @@ class BodyFitter:
             )
         return variables.select(self._different(variables, total(terms), problem))
 
+    def _settings(self, problem: Problem) -> FitSettings:
+        return self.settings if problem.start is None else self.settings.from_start()
+
+    def _candidates(self, problem: Problem) -> BodyVariables:
+        s, target, points = self._settings(problem), problem.target, problem.points
+        if problem.start is None:
+            num_betas = self.body.num_betas
+            return starting_points(
+                target, points, self.bank, count=s.candidates, num_betas=num_betas
+            )
+        return starting_points_around(problem.start, target, points, self.body, count=s.candidates)
+
     def _meet_mask(
         self,
         variables: BodyVariables,
@@ -180,7 +190,7 @@ class BodyFitter:
         on_step: Callable[[str], None],
     ) -> BodyVariables:
         """Let all finalists meet the coarse mask; those that still differ, best first."""
-        s = self.settings
+        s = self._settings(problem)
         variables, terms = minimise(
             variables,
             lambda v: self.energies.of_picture(v, problem, mask, s.sigma, s.fine_pose_weight),
@@ -196,7 +206,7 @@ class BodyFitter:
         mask: MaskTarget | None,
         on_step: Callable[[str], None],
     ) -> tuple[BodyVariables, dict[str, Tensor]]:
-        s = self.settings
+        s = self._settings(problem)
         # Without a mask the joints alone must not bend the body to the last pixel.
         sigma, weight = (
             (s.sigma, s.pose_weight) if mask is None else (s.fine_sigma, s.fine_pose_weight)

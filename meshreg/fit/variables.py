@@ -9,6 +9,8 @@ from torch import Tensor
 
 from meshreg.body.smpl import Body
 
+NEAREST = 0.1  # metres; a pelvis nearer to the camera, or behind it, is taken to be here
+
 
 @dataclass(frozen=True, eq=False)
 class BodyVariables:
@@ -42,3 +44,22 @@ class BodyVariables:
         kept = {f.name: getattr(self, f.name).detach() for f in fields(self)}
         kept |= {"root_rotmat": root, "root_rotvec": torch.zeros_like(self.root_rotvec)}
         return BodyVariables(**kept)
+
+
+def variables_of(
+    body: Body,
+    betas: Float[Tensor, "B S"],
+    pose_rotmat: Float[Tensor, "B 24 3 3"],
+    transl: Float[Tensor, "B 3"],
+) -> BodyVariables:
+    """The variables that describe posed bodies, whose pelvis must be in front of the camera."""
+    pelvis = body.rest_joints(betas)[:, 0] + transl
+    depth = pelvis[:, 2].clamp_min(NEAREST)
+    return BodyVariables(
+        betas=betas,
+        root_rotmat=pose_rotmat[:, 0],
+        root_rotvec=torch.zeros_like(transl),
+        body_pose=roma.rotmat_to_rotvec(pose_rotmat[:, 1:]),
+        bearing=pelvis[:, :2] / depth[:, None],
+        log_depth=depth.log(),
+    )

@@ -1,12 +1,14 @@
 """Published weights: from the cache if they are there, else fetched, else politely given up."""
 
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from meshreg.errors import InputError
 
+FILES = ("config.json", "model.safetensors")  # what a network of transformers needs
 PATIENCE = 5.0  # seconds to find out whether the hub can be reached at all
 
 
@@ -42,6 +44,48 @@ def hub_address() -> str:
     from huggingface_hub import constants
 
     return constants.ENDPOINT
+
+
+def folder_of(repository: str, *, only_cached: bool = False) -> Path | None:
+    """The folder of a published network with its config and weights, fetched if need be, or None.
+
+    `only_cached` does not touch the network.
+    """
+    if only_cached and not is_cached(repository):
+        return None
+    path: Path | None = None
+    for file in FILES:
+        path = fetch(repository, file)
+        if path is None:
+            return None
+    return path.parent if path else None
+
+
+def is_cached(repository: str) -> bool:
+    """Whether the config and the weights of a published network are on this machine."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return all(isinstance(try_to_load_from_cache(repository, file), str) for file in FILES)
+
+
+def read_network(kind: Any, folder: Path) -> Any:
+    """A network of the transformers library from a folder, complete, ready for prediction.
+
+    The library would fill gaps with random numbers.
+
+    Raises:
+        OSError, ValueError or RuntimeError: if the folder does not hold all of it.
+    """
+    try:
+        network, report = kind.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+    missing = [key for key in report["missing_keys"] if not key.endswith("mask_token")]
+    if missing or report["mismatched_keys"]:
+        raise ValueError(f"{missing[:1]} {list(report['mismatched_keys'])[:1]}")
+    return network.eval()
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -48,10 +48,7 @@ def hub_name(name: str) -> str:
 
 def cached_or_reachable(name: str) -> Path | None:
     """The folder of a published network with its config and weights, or None."""
-    files = [
-        pretrained.fetch(hub_name(name), file) for file in ("config.json", "model.safetensors")
-    ]
-    return files[1].parent if all(files) and files[1] else None
+    return pretrained.folder_of(hub_name(name))
 
 
 def build(name: str, folder: Path | None) -> dict[str, Any]:
@@ -84,7 +81,7 @@ def _vitpose(size: Size, folder: Path | None) -> nn.Module:
     from transformers import VitPoseBackbone, VitPoseBackboneConfig, VitPoseForPoseEstimation
 
     if folder is not None:  # the published files hold the decoder of heat maps as well
-        whole = _read(VitPoseForPoseEstimation, folder)
+        whole = pretrained.read_network(VitPoseForPoseEstimation, folder)
         return _checked(whole.backbone, size)
     config = VitPoseBackboneConfig(
         hidden_size=size.width,
@@ -100,7 +97,7 @@ def _dinov2(size: Size, folder: Path | None) -> nn.Module:
     from transformers import Dinov2Config, Dinov2Model
 
     if folder is not None:
-        return _checked(_read(Dinov2Model, folder), size)
+        return _checked(pretrained.read_network(Dinov2Model, folder), size)
     config = Dinov2Config(
         hidden_size=size.width,
         num_hidden_layers=size.depth,
@@ -114,7 +111,7 @@ def _dinov3(size: Size, folder: Path | None) -> nn.Module:
     from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
     if folder is not None:
-        return _checked(_read(DINOv3ViTModel, folder), size)
+        return _checked(pretrained.read_network(DINOv3ViTModel, folder), size)
     config = DINOv3ViTConfig(
         hidden_size=size.width,
         intermediate_size=size.mlp_ratio * size.width,
@@ -125,17 +122,6 @@ def _dinov3(size: Size, folder: Path | None) -> nn.Module:
     return _checked(DINOv3ViTModel(config), size)
 
 
-def _read(kind: Any, folder: Path) -> Any:
-    """A published network, complete; the library would fill gaps with random numbers."""
-    network, report = kind.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-    )
-    missing = [key for key in report["missing_keys"] if not key.endswith("mask_token")]
-    if missing or report["mismatched_keys"]:
-        raise ValueError(f"{missing[:1]} {list(report['mismatched_keys'])[:1]}")
-    return network.train()
-
-
 def _checked(network: Any, size: Size) -> nn.Module:
     """The network, after making sure of its size, and with nothing to train that is never used."""
     found = (network.config.hidden_size, network.config.num_hidden_layers)
@@ -144,7 +130,7 @@ def _checked(network: Any, size: Size) -> nn.Module:
     mask_token = getattr(network.embeddings, "mask_token", None)
     if mask_token is not None:
         mask_token.requires_grad_(False)
-    return network
+    return network.train()  # as new ones are
 
 
 def _dino_map(network: Any, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:

@@ -1,0 +1,1 @@
+"""From a trained regressor to people in pictures."""
