@@ -1,4 +1,4 @@
-"""Parts that the lifters share: attention, small networks, dropped paths, and which axis they see."""
+"""Parts that the lifters share: attention, small networks, dropped paths, choice of an axis."""
 
 import torch
 from jaxtyping import Float
