@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from meshreg.lifters.blocks import DropPath
+
 # The bound on relative differences; summation order alone moves single precision by some 1e-7.
 CLOSE = 1e-5
 
@@ -69,8 +71,8 @@ def without_chance(model: nn.Module) -> None:
     for part in model.modules():
         if isinstance(part, nn.Dropout):
             part.p = 0.0
-        if hasattr(part, "drop_path"):
-            part.drop_path = 0.0
+        if isinstance(part, DropPath):
+            part.rate = 0.0
 
 
 def num_parameters(model: nn.Module) -> int:

@@ -125,4 +125,4 @@ def _attend(
 
 def rising(highest: float, count: int) -> list[float]:
     """Rates from zero to `highest` in even steps, so that later blocks drop out more often."""
-    return torch.linspace(0, highest, count).tolist()
+    return torch.linspace(0, highest, count, device="cpu").tolist()
