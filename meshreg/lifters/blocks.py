@@ -1,6 +1,5 @@
 """Parts that the lifters share: attention, small networks, dropped paths, choice of an axis."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -102,12 +101,12 @@ class Block(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
-def among_joints(block: nn.Module, x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B T J D"]:
+def among_joints(block: nn.Module, x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B T N D"]:
     """A network applied to the joints of every frame, one frame at a time."""
     return block(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
-def among_frames(block: nn.Module, x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B T J D"]:
+def among_frames(block: nn.Module, x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B S J D"]:
     """A network applied to the frames of every joint, one joint at a time."""
     return among_joints(block, x.transpose(1, 2)).transpose(1, 2)
 
@@ -125,4 +124,4 @@ def _attend(
 
 def rising(highest: float, count: int) -> list[float]:
     """Rates from zero to `highest` in even steps, so that later blocks drop out more often."""
-    return torch.linspace(0, highest, count, device="cpu").tolist()
+    return [highest * index / max(count - 1, 1) for index in range(count)]
