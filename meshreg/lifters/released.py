@@ -29,9 +29,7 @@ class Release:
     options: tuple[str, ...] = ()  # arguments of `build` that the shapes do not tell
 
 
-def load_released(
-    name: str, state_dict: Mapping[str, Any], **what_shapes_do_not_tell: Any
-) -> nn.Module:
+def load_released(name: str, state_dict: Any, **what_shapes_do_not_tell: Any) -> nn.Module:
     """The lifter `name` (a key of `RELEASES`) with released weights, ready for prediction.
 
     `state_dict` is the content of a released file, whole or only its tensors; options such as
@@ -67,7 +65,12 @@ def new_name(key: str, names: Names) -> str:
     return key
 
 
-def _tensors(content: Mapping[str, Any], name: str) -> dict[str, Tensor]:
+def _tensors(content: Any, name: str) -> dict[str, Tensor]:
+    if not isinstance(content, Mapping):
+        raise InputError(
+            f"weights come as a mapping of names to tensors, not as {type(content).__name__}: "
+            f"give what torch.load reads from a released file of {name}."
+        )
     for wrapper in _WRAPPERS:
         if isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
