@@ -1,0 +1,248 @@
+"""MHFormer: three hypotheses of the pose, refined on their own and by one another (Li et al. 2022).
+
+An encoder over joints guesses, two more correct it in turn; each guess becomes a stream of tokens,
+one per frame. The streams attend to themselves, then to each other, and are read off together.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from meshreg.lifters.blocks import MLP, Attention, Block, CrossAttention, DropPath, rising
+
+NUM_STREAMS = 3
+_EPS = 1e-6  # of the norms inside blocks
+_HEADS = 8
+_GUESS_HEADS = 9  # the width of a guess is its number of frames, a multiple of 9
+_FEW_FRAMES = 27  # up to here the released networks normalise and drop the embedded joints
+
+_STREAM_NAMES = [
+    pair
+    for k in range(NUM_STREAMS)
+    for pair in (
+        (rf"^norm_{k + 1}\.", f"guesses.{k}.norm_in."),
+        (rf"^Transformer_encoder_{k + 1}\.pos_embed$", f"guesses.{k}.places"),
+        (rf"^Transformer_encoder_{k + 1}\.", f"guesses.{k}."),
+        (rf"^embedding_{k + 1}\.(\d)", rf"embeddings.{k}.\1"),
+        (rf"^embedding_{k + 1}\.", f"embeddings.{k}.0."),
+        (rf"^Transformer_hypothesis\.pos_embed_{k + 1}$", f"places.{k}"),
+        (rf"\.norm1_{k + 1}\.", f".streams.{k}.norm."),
+        (rf"\.norm3_{k + 1}1\.", f".streams.{k}.norm_query."),
+        (rf"\.norm3_{k + 1}2\.", f".streams.{k}.norm_key."),
+        (rf"\.norm3_{k + 1}3\.", f".streams.{k}.norm_value."),
+        (rf"\.attn_{k + 1}\.", f".streams.{k}.attn."),
+    )
+]
+# Names in released files, as regular expressions, and what the same layers are called here.
+RELEASED_NAMES = (
+    *_STREAM_NAMES,
+    (r"^Transformer_hypothesis\.SHR_blocks\.", "refine."),
+    (r"^Transformer_hypothesis\.CHI_blocks\.", "interact."),
+    (r"^Transformer_hypothesis\.norm\.", "norm."),
+    (r"^(refine|interact)\.(\d+)\.norm2\.", r"\1.\2.together.norm."),
+    (r"^(refine|interact)\.(\d+)\.mlp\.", r"\1.\2.together.mlp."),
+    (r"^regression\.", "head."),
+)
+
+Streams = list[Tensor]  # NUM_STREAMS tensors (B, T, D)
+
+
+class MHFormer(nn.Module):
+    """Lifts a clip of 2D joints to the 3D poses of its frames, trained for the centre's."""
+
+    def __init__(
+        self,
+        *,
+        frames: int,
+        num_joints: int,
+        width: int,
+        guesses: Sequence["Guess"],
+        refine: Sequence["Refine"],
+        interact: Sequence["Interact"],
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        assert len(guesses) == NUM_STREAMS, len(guesses)
+        self.frames = frames
+        self.guesses = nn.ModuleList(guesses)
+        self.embeddings = nn.ModuleList(
+            _embedding(2 * num_joints, width, frames=frames) for _ in guesses
+        )
+        self.places = nn.ParameterList(torch.zeros(1, frames, width) for _ in guesses)
+        self.dropout = nn.Dropout(dropout)
+        self.refine, self.interact = nn.ModuleList(refine), nn.ModuleList(interact)
+        joint_width = NUM_STREAMS * width
+        self.norm = nn.LayerNorm(joint_width, eps=_EPS)
+        self.head = nn.Sequential(
+            nn.BatchNorm1d(joint_width), nn.Conv1d(joint_width, 3 * num_joints, 1)
+        )
+
+    def forward(self, x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B T J 3"]:
+        """The poses of all frames, metres from the root joint; the centre's is the one meant."""
+        streams = self.embed(x)
+        for block in (*self.refine, *self.interact):
+            streams = block(streams)
+        return self.decode(streams)
+
+    def embed(self, x: Float[Tensor, "B T J C"]) -> Streams:
+        """For every hypothesis a token for each frame."""
+        assert x.shape[1] == self.frames, (x.shape, self.frames)
+        guess = x.flatten(2).transpose(1, 2)
+        streams = []
+        parts = zip(self.guesses, self.embeddings, self.places, strict=True)
+        for encoder, embedding, places in parts:
+            guess = encoder(guess)
+            streams.append(self.dropout(embedding(guess).transpose(1, 2) + places))
+        return streams
+
+    def decode(self, streams: Streams) -> Float[Tensor, "B T J 3"]:
+        """Poses read off the streams together."""
+        together = self.norm(torch.cat(streams, -1)).transpose(1, 2)
+        return self.head(together).transpose(1, 2).unflatten(-1, (-1, 3))
+
+
+def _embedding(in_channels: int, width: int, *, frames: int) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Conv1d(in_channels, width, 1)]
+    if frames <= _FEW_FRAMES:
+        layers += [nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.25)]
+    return nn.Sequential(*layers)
+
+
+class Guess(nn.Module):
+    """Corrects the coordinates of each joint over time, by attention between joints."""
+
+    def __init__(
+        self, *, frames: int, num_tokens: int, blocks: Sequence[Block], dropout: float
+    ) -> None:
+        super().__init__()
+        self.norm_in = nn.LayerNorm(frames)
+        self.places = nn.Parameter(torch.zeros(1, num_tokens, frames))
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.Sequential(*blocks)
+        self.norm = nn.LayerNorm(frames, eps=_EPS)
+
+    def forward(self, x: Float[Tensor, "B N T"]) -> Float[Tensor, "B N T"]:
+        return x + self.norm(self.blocks(self.dropout(self.norm_in(x) + self.places)))
+
+
+class Refine(nn.Module):
+    """Each hypothesis attends to itself, then one small network corrects all."""
+
+    def __init__(self, *, streams: Sequence["SelfStream"], together: "Together") -> None:
+        super().__init__()
+        self.streams, self.together = nn.ModuleList(streams), together
+
+    def forward(self, streams: Streams) -> Streams:
+        return self.together([own(x) for own, x in zip(self.streams, streams, strict=True)])
+
+
+class Interact(nn.Module):
+    """Each hypothesis asks the other two in turn, then one small network corrects all."""
+
+    def __init__(self, *, streams: Sequence["CrossStream"], together: "Together") -> None:
+        super().__init__()
+        self.streams, self.together = nn.ModuleList(streams), together
+
+    def forward(self, streams: Streams) -> Streams:
+        streams = list(streams)
+        for place, cross in enumerate(self.streams):  # later ones see the earlier ones' answers
+            query, key = streams[:place] + streams[place + 1 :]
+            streams[place] = cross(query, key, streams[place])
+        return self.together(streams)
+
+
+class SelfStream(nn.Module):
+    """Attention of a stream to itself, as a correction."""
+
+    def __init__(self, width: int, num_heads: int, *, dropout: float, drop_path: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=_EPS)
+        self.attn = Attention(width, num_heads, dropout=dropout)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        return x + self.drop_path(self.attn(self.norm(x)))
+
+
+class CrossStream(nn.Module):
+    """A stream's frames mixed as two other streams compare, as a correction."""
+
+    def __init__(self, width: int, num_heads: int, *, dropout: float, drop_path: float) -> None:
+        super().__init__()
+        self.norm_query, self.norm_key, self.norm_value = (
+            nn.LayerNorm(width, eps=_EPS) for _ in range(3)
+        )
+        self.attn = CrossAttention(width, num_heads, dropout=dropout)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(
+        self,
+        query: Float[Tensor, "B T D"],
+        key: Float[Tensor, "B T D"],
+        value: Float[Tensor, "B T D"],
+    ) -> Float[Tensor, "B T D"]:
+        mixed = self.attn(self.norm_query(query), self.norm_key(key), self.norm_value(value))
+        return value + self.drop_path(mixed)
+
+
+class Together(nn.Module):
+    """A small network over all streams side by side, as a correction."""
+
+    def __init__(self, width: int, hidden: int, *, dropout: float, drop_path: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(NUM_STREAMS * width, eps=_EPS)
+        self.mlp = MLP(NUM_STREAMS * width, hidden, dropout=dropout)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, streams: Streams) -> Streams:
+        x = torch.cat(streams, -1)
+        return list((x + self.drop_path(self.mlp(self.norm(x)))).chunk(NUM_STREAMS, -1))
+
+
+def mhformer(
+    *,
+    frames: int = 351,
+    num_joints: int = 17,
+    width: int = 512,
+    hidden: int = 1024,
+    depths: tuple[int, int, int] = (4, 2, 1),
+    drop: float = 0.1,
+    drop_path: float = 0.2,
+) -> MHFormer:
+    """The network of the paper; `depths` are the blocks of a guess, of refining, of interaction."""
+    guess_depth, refine_depth, interact_depth = depths
+    rates = rising(drop_path, refine_depth + interact_depth)
+
+    def guess() -> Guess:
+        blocks = [
+            Block(frames, 2 * frames, _GUESS_HEADS, dropout=drop, drop_path=rate)
+            for rate in rising(drop_path, guess_depth)
+        ]
+        return Guess(frames=frames, num_tokens=2 * num_joints, blocks=blocks, dropout=drop)
+
+    def refine(rate: float) -> Refine:
+        streams = [
+            SelfStream(width, _HEADS, dropout=drop, drop_path=rate) for _ in range(NUM_STREAMS)
+        ]
+        return Refine(streams=streams, together=together(rate))
+
+    def interact(rate: float) -> Interact:
+        streams = [
+            CrossStream(width, _HEADS, dropout=drop, drop_path=rate) for _ in range(NUM_STREAMS)
+        ]
+        return Interact(streams=streams, together=together(rate))
+
+    def together(rate: float) -> Together:
+        return Together(width, hidden, dropout=drop, drop_path=rate)
+
+    return MHFormer(
+        frames=frames,
+        num_joints=num_joints,
+        width=width,
+        guesses=[guess() for _ in range(NUM_STREAMS)],
+        refine=[refine(rate) for rate in rates[:refine_depth]],
+        interact=[interact(rate) for rate in rates[refine_depth:]],
+        dropout=drop,
+    )
