@@ -4,13 +4,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from meshreg.errors import InputError
+
 
 class DropPath(nn.Module):
     """While training, leaves out a branch for some samples and makes up for it in the others."""
 
     def __init__(self, rate: float = 0.0) -> None:
         super().__init__()
-        assert 0 <= rate < 1, rate
+        if not 0 <= rate < 1:
+            raise InputError(f"drop_path cannot be {rate}: choose a rate from 0 to below 1.")
         self.rate = rate
 
     def forward(self, x: Float[Tensor, "B *rest"]) -> Float[Tensor, "B *rest"]:
@@ -38,7 +41,7 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, num_heads: int, *, dropout: float = 0.0) -> None:
         super().__init__()
-        assert width % num_heads == 0, (width, num_heads)
+        _check_heads(width, num_heads)
         self.num_heads = num_heads
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
@@ -54,7 +57,7 @@ class CrossAttention(nn.Module):
 
     def __init__(self, width: int, num_heads: int, *, dropout: float = 0.0) -> None:
         super().__init__()
-        assert width % num_heads == 0, (width, num_heads)
+        _check_heads(width, num_heads)
         self.num_heads = num_heads
         self.linear_q = nn.Linear(width, width)
         self.linear_k = nn.Linear(width, width)
@@ -109,6 +112,14 @@ def among_joints(block: nn.Module, x: Float[Tensor, "B T J C"]) -> Float[Tensor,
 def among_frames(block: nn.Module, x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B S J D"]:
     """A network applied to the frames of every joint, one joint at a time."""
     return among_joints(block, x.transpose(1, 2)).transpose(1, 2)
+
+
+def _check_heads(width: int, num_heads: int) -> None:
+    if num_heads < 1 or width % num_heads:
+        raise InputError(
+            f"{num_heads} heads cannot share {width} channels equally: choose a number that "
+            f"divides {width}."
+        )
 
 
 def _heads(x: Float[Tensor, "B N D"], num_heads: int) -> Float[Tensor, "B H N d"]:

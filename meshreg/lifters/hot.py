@@ -222,6 +222,11 @@ class FrameRecovery(nn.Module):
         return queries + self.attn(queries, tokens, tokens)
 
 
+def wrapped_names(names: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Released names of a pruned lifter, from those of the lifter inside."""
+    return (*RELEASED_NAMES, *names, (r"^(?!kept_places$|recovery\.)", "lifter."))
+
+
 def take_frames(
     tokens: Float[Tensor, "B T N D"], frames: Int[Tensor, "B K"]
 ) -> Float[Tensor, "B K N D"]:

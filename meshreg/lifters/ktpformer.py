@@ -116,6 +116,8 @@ class StackedPrior(nn.Module):
 class GraphConv(nn.Module):
     """Mixes nodes along a graph that training may correct; a node has other weights for itself."""
 
+    graph: Tensor  # (N, N)
+
     def __init__(self, in_width: int, width: int, *, graph: Float[Tensor, "N N"]) -> None:
         super().__init__()
         self.register_buffer("graph", graph.clone(), persistent=False)  # released files lack it
