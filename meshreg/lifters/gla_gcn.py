@@ -94,9 +94,7 @@ class GLAGCN(nn.Module):
         """The centre's pose and those of all frames, for the loss over both branches."""
         assert self.global_head is not None, "built without a global head"
         features = self.embed(x)
-        return LocalGlobal(
-            centre=self.centre(features), sequence=self.global_head(features)
-        )
+        return LocalGlobal(centre=self.centre(features), sequence=self.global_head(features))
 
     def embed(self, x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B D T J"]:
         """Features of every joint in every frame."""
