@@ -7,6 +7,7 @@ import torch
 from lifter_parity import num_parameters
 from torch.nn import functional as F
 
+from meshreg.errors import InputError
 from meshreg.lifters.convformer import ConvAttention, ConvFormer, DynamicConv, convformer
 
 
@@ -87,9 +88,13 @@ def test_in_space_a_query_sees_all_features_of_neighbouring_joints() -> None:
     assert torch.equal(seen, wanted)
 
 
-def test_kernels_without_a_middle_are_refused() -> None:
-    with pytest.raises(AssertionError, match="no middle"):
-        convformer(frames=9, kernels=(4,))
+def test_impossible_sizes_are_refused(small: ConvFormer) -> None:
+    with pytest.raises(InputError, match="odd"):
+        convformer(frames=9, kernels=(7, 4))
+    with pytest.raises(InputError, match="heads"):
+        convformer(frames=9, width=20)
+    with pytest.raises(InputError, match="9 frames, not 8"):
+        small(torch.randn(1, 8, 17, 2))
 
 
 def test_the_centre_is_lifted_and_everything_learns(small: ConvFormer) -> None:

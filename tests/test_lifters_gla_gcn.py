@@ -73,8 +73,14 @@ def test_clips_shrink_by_thirds_to_their_centre(small: GLAGCN) -> None:
 def test_other_clips_than_it_was_built_for_are_refused(small: GLAGCN) -> None:
     with pytest.raises(InputError, match="9 frames, not 27"):
         small(torch.randn(2, 27, 17, 2))
-    with pytest.raises(InputError, match="81 or 243"):
-        gla_gcn(frames=100)
+    for frames in (0, 100):
+        with pytest.raises(InputError, match="81 or 243"):
+            gla_gcn(frames=frames)
+
+
+def test_a_missing_global_branch_is_refused() -> None:
+    with pytest.raises(InputError, match="global_head=True"):
+        gla_gcn(frames=3, width=8).both(torch.randn(1, 3, 17, 2))
 
 
 def test_without_attention_a_graph_convolution_follows_the_skeleton() -> None:

@@ -79,6 +79,8 @@ def test_frames_meet_in_attention_only(small: MHFormer) -> None:
 def test_a_wrong_number_of_frames_is_refused(small: MHFormer) -> None:
     with pytest.raises(InputError, match="frames"):
         small(torch.randn(2, 27, 17, 2))
+    with pytest.raises(InputError, match="multiple of 9"):
+        mhformer(frames=100)
 
 
 def test_leaving_out_no_frame_changes_nothing(small: MHFormer) -> None:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from meshreg.errors import InputError
 from meshreg.lifters.blocks import MLP, DropPath, among_joints, rising
 from meshreg.lifters.staged import check_clip
 
@@ -120,7 +121,8 @@ class DynamicConv(nn.Module):
 
     def __init__(self, num_channels: int, *, kernels: Sequence[int], dropout: float) -> None:
         super().__init__()
-        assert all(kernel % 2 for kernel in kernels), f"kernels {kernels} have no middle"
+        if not kernels or not all(kernel % 2 for kernel in kernels):
+            raise InputError(f"kernels {tuple(kernels)} have no middle each: choose odd sizes.")
         self.convs = nn.ModuleList(
             nn.Conv1d(num_channels, num_channels, kernel, padding=kernel // 2) for kernel in kernels
         )
@@ -149,6 +151,11 @@ def convformer(
     Whole branches are dropped the more often the later they come in their stage.
     """
     features = num_joints * width
+    if width % num_heads:
+        raise InputError(
+            f"{num_heads} heads cannot share {width} channels equally: choose a number that "
+            f"divides {width}."
+        )
 
     def block(channels: Channels, rate: float) -> ConvBlock:
         attention = ConvAttention(

@@ -91,8 +91,13 @@ class GLAGCN(nn.Module):
         return self.centre(self.embed(x))
 
     def both(self, x: Float[Tensor, "B T J C"]) -> LocalGlobal:
-        """The centre's pose and those of all frames, for the loss over both branches."""
-        assert self.global_head is not None, "built without a global head"
+        """The centre's pose and those of all frames, for a loss over both branches.
+
+        Raises:
+            InputError: if there is no global branch, or the clip does not fit the network.
+        """
+        if self.global_head is None:
+            raise InputError("this network has no global branch: build it with global_head=True.")
         features = self.embed(x)
         return LocalGlobal(centre=self.centre(features), sequence=self.global_head(features))
 
@@ -114,22 +119,23 @@ class GLAGCN(nn.Module):
 
 def _levels(frames: int) -> int:
     """How often a third of the frames is kept until one is left."""
-    levels = round(math.log(frames, _STRIDE))
+    levels = round(math.log(max(frames, 1), _STRIDE))
     if frames != _STRIDE**levels:
         raise InputError(f"{frames} frames are not a power of {_STRIDE}: choose 27, 81 or 243.")
     return levels
 
 
 class GlobalHead(nn.Module):
-    """The global branch's last layer: one graph convolution and one in time, with no activation.
+    """The global branch's last layer: one graph convolution and one in time, and nothing after.
 
-    A ReLU, as ends every other block, would forbid negative coordinates.
+    A ReLU, as ends every other block, would forbid negative coordinates, and a batch norm would
+    make poses depend on the other clips of a batch. No weights of this branch were released.
     """
 
     def __init__(self, width: int, *, graph: Float[Tensor, "K J J"], dropout: float) -> None:
         super().__init__()
         self.graph = GraphConv(width, width, graph=graph, dropout=dropout)
-        self.time = TimeConv(width, 3, kernel=_TIME_KERNEL)
+        self.time = nn.Conv2d(width, 3, (_TIME_KERNEL, 1), padding=(_TIME_KERNEL // 2, 0))
 
     def forward(self, features: Float[Tensor, "B D T J"]) -> Float[Tensor, "B T J 3"]:
         return self.time(self.graph(features)).permute(0, 2, 3, 1)

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from meshreg.errors import InputError
 from meshreg.lifters.blocks import MLP, Attention, Block, CrossAttention, DropPath, rising
 from meshreg.lifters.hot import TokenPruning
 from meshreg.lifters.staged import StagedLifter
@@ -219,6 +220,10 @@ def mhformer(
 ) -> MHFormer:
     """The network of the paper; `depths` are the blocks of a guess, of refining, of interaction."""
     guess_depth, refine_depth, interact_depth = depths
+    if frames < 1 or frames % _GUESS_HEADS:
+        raise InputError(
+            f"MHFormer cannot take {frames} frames: choose a multiple of {_GUESS_HEADS}."
+        )
 
     def guess() -> Guess:
         blocks = [
