@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from meshreg.lifters.blocks import MLP, DropPath, rising
+from meshreg.lifters.blocks import MLP, DropPath, among_joints, rising
+from meshreg.lifters.staged import check_clip
 
 # Which axis of (tokens, features) a convolution takes as its channels; it slides along the other.
 Channels = Literal["features", "tokens"]
@@ -34,9 +35,9 @@ class ConvFormer(nn.Module):
         in_channels: int = 2,
     ) -> None:
         super().__init__()
-        self.frames = frames
+        self.frames, self.num_joints, self.in_channels = frames, num_joints, in_channels
         features = num_joints * width
-        self.embed = nn.Linear(in_channels, width)
+        self.embedding = nn.Linear(in_channels, width)
         self.joint_places = nn.Parameter(torch.zeros(1, num_joints, width))
         self.frame_places = nn.Parameter(torch.zeros(1, frames, features))
         self.spatial = nn.Sequential(*spatial)
@@ -45,13 +46,15 @@ class ConvFormer(nn.Module):
         self.merge_frames = nn.Conv1d(frames, 1, 1)
 
     def forward(self, x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B 1 J 3"]:
-        """The pose of the centre frame, metres from the root joint."""
-        batch_size, frames, joints, _ = x.shape
-        assert frames == self.frames, (frames, self.frames)
-        tokens = self.embed(x.flatten(0, 1)) + self.joint_places
-        tokens = self.spatial(tokens).reshape(batch_size, frames, -1) + self.frame_places
-        poses = self.head(self.temporal(tokens))
-        return self.merge_frames(poses).unflatten(-1, (joints, 3))
+        """The pose of the centre frame, metres from the root joint.
+
+        Raises:
+            InputError: if the clip has other frames, joints or channels than the network.
+        """
+        check_clip(x, frames=self.frames, num_joints=self.num_joints, in_channels=self.in_channels)
+        tokens = among_joints(self.spatial, self.embedding(x) + self.joint_places)
+        poses = self.head(self.temporal(tokens.flatten(2) + self.frame_places))
+        return self.merge_frames(poses).unflatten(-1, (self.num_joints, 3))
 
 
 class ConvBlock(nn.Module):

@@ -6,13 +6,16 @@ every frame from the widest features, is an option.
 """
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from meshreg.body.skeleton import Skeleton, skeleton
+from meshreg.errors import InputError
+from meshreg.lifters.staged import check_clip
 
 NUM_SUBSETS = 3  # each joint with itself, with its parent's side, with its children's side
 _TIME_KERNEL = 9  # frames that one temporal convolution sees
@@ -40,8 +43,9 @@ RELEASED_NAMES = (
 )
 
 
-class LocalGlobal(NamedTuple):
-    """What the two branches say; unpacks as (centre, sequence)."""
+@dataclass(frozen=True, eq=False)
+class LocalGlobal:
+    """What the two branches say."""
 
     centre: Float[Tensor, "B 1 J 3"]  # the pose of the middle frame, metres
     sequence: Float[Tensor, "B T J 3"]  # the poses of all frames, metres
@@ -61,9 +65,8 @@ class GLAGCN(nn.Module):
         global_head: bool = False,
     ) -> None:
         super().__init__()
-        levels = round(math.log(frames, _STRIDE))
-        assert frames == _STRIDE**levels, f"{frames} frames are not a power of {_STRIDE}"
-        self.frames, self.skeleton = frames, joint_set
+        levels = _levels(frames)
+        self.frames, self.num_joints, self.in_channels = frames, len(joint_set), in_channels
         graph = skeleton_graph(joint_set)
         self.norm_in = nn.BatchNorm1d(in_channels * len(joint_set))
         self.expand = GraphTimeBlock(in_channels, width, graph=graph, dropout=dropout)
@@ -80,18 +83,22 @@ class GLAGCN(nn.Module):
         self.global_head = GlobalHead(width, graph=graph, dropout=dropout) if global_head else None
 
     def forward(self, x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B 1 J 3"]:
-        """The pose of the centre frame, metres from the root joint."""
+        """The pose of the centre frame, metres from the root joint.
+
+        Raises:
+            InputError: if the clip has other frames, joints or channels than the network.
+        """
         return self.centre(self.embed(x))
 
     def both(self, x: Float[Tensor, "B T J C"]) -> LocalGlobal:
         """The centre's pose and those of all frames, for the loss over both branches."""
         assert self.global_head is not None, "built without a global head"
         features = self.embed(x)
-        return LocalGlobal(self.centre(features), self.global_head(features))
+        return LocalGlobal(centre=self.centre(features), sequence=self.global_head(features))
 
     def embed(self, x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B D T J"]:
         """Features of every joint in every frame."""
-        assert x.shape[1] == self.frames, (x.shape, self.frames)
+        check_clip(x, frames=self.frames, num_joints=self.num_joints, in_channels=self.in_channels)
         flat = x.permute(0, 2, 3, 1).flatten(1, 2)  # coordinates of one joint side by side
         normed = self.norm_in(flat).unflatten(1, x.shape[2:])
         return self.expand(normed.permute(0, 2, 3, 1))
@@ -103,6 +110,14 @@ class GLAGCN(nn.Module):
             smoothed = self.dropout(smooth(features))
             features = middle + self.dropout(reduce(smoothed))
         return self.head(features.mean(2)).transpose(1, 2)[:, None]
+
+
+def _levels(frames: int) -> int:
+    """How often a third of the frames is kept until one is left."""
+    levels = round(math.log(frames, _STRIDE))
+    if frames != _STRIDE**levels:
+        raise InputError(f"{frames} frames are not a power of {_STRIDE}: choose 27, 81 or 243.")
+    return levels
 
 
 class GlobalHead(nn.Module):
@@ -251,11 +266,6 @@ def skeleton_graph(joint_set: Skeleton) -> Float[Tensor, "K J J"]:
     return torch.stack([torch.eye(len(joint_set)), along, against])
 
 
-def gla_gcn(*, frames: int = 243, width: int = 96, global_head: bool = False) -> GLAGCN:
-    """The network of the paper for Human3.6M's 17 joints."""
-    return GLAGCN(joint_set=skeleton("h36m17"), frames=frames, width=width, global_head=global_head)
-
-
-def gla_gcn_humaneva(*, frames: int = 27) -> GLAGCN:
-    """The network of the paper for HumanEva's 15 joints."""
-    return GLAGCN(joint_set=skeleton("humaneva15"), frames=frames)
+def gla_gcn(*, joint_set: Skeleton | None = None, frames: int = 243, **options: Any) -> GLAGCN:
+    """The network of the paper; joints are those of Human3.6M unless another set is given."""
+    return GLAGCN(joint_set=joint_set or skeleton("h36m17"), frames=frames, **options)

@@ -5,16 +5,20 @@ one per frame. The streams attend to themselves, then to each other, and are rea
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from meshreg.lifters.blocks import MLP, Attention, Block, CrossAttention, DropPath, rising
+from meshreg.lifters.hot import TokenPruning
+from meshreg.lifters.staged import StagedLifter
 
 NUM_STREAMS = 3
 _EPS = 1e-6  # of the norms inside blocks
 _HEADS = 8
+_REFINING = 2  # layers in which each hypothesis attends to itself
 _GUESS_HEADS = 9  # the width of a guess is its number of frames, a multiple of 9
 _FEW_FRAMES = 27  # up to here the released networks normalise and drop the embedded joints
 
@@ -38,19 +42,21 @@ _STREAM_NAMES = [
 # Names in released files, as regular expressions, and what the same layers are called here.
 RELEASED_NAMES = (
     *_STREAM_NAMES,
-    (r"^Transformer_hypothesis\.SHR_blocks\.", "refine."),
-    (r"^Transformer_hypothesis\.CHI_blocks\.", "interact."),
+    (r"^Transformer_hypothesis\.SHR_blocks\.", "layers."),
+    # Released networks have two refining layers before the interacting one.
+    (r"^Transformer_hypothesis\.CHI_blocks\.0\.", f"layers.{_REFINING}."),
     (r"^Transformer_hypothesis\.norm\.", "norm."),
-    (r"^(refine|interact)\.(\d+)\.norm2\.", r"\1.\2.together.norm."),
-    (r"^(refine|interact)\.(\d+)\.mlp\.", r"\1.\2.together.mlp."),
+    (r"^layers\.(\d+)\.norm2\.", r"layers.\1.together.norm."),
+    (r"^layers\.(\d+)\.mlp\.", r"layers.\1.together.mlp."),
     (r"^regression\.", "head."),
 )
 
-Streams = list[Tensor]  # NUM_STREAMS tensors (B, T, D)
 
+class MHFormer(StagedLifter):
+    """Lifts a clip of 2D joints to the 3D poses of its frames; the centre's is the one meant.
 
-class MHFormer(nn.Module):
-    """Lifts a clip of 2D joints to the 3D poses of its frames, trained for the centre's."""
+    Every frame has a token for each hypothesis.
+    """
 
     def __init__(
         self,
@@ -59,48 +65,47 @@ class MHFormer(nn.Module):
         num_joints: int,
         width: int,
         guesses: Sequence["Guess"],
-        refine: Sequence["Refine"],
-        interact: Sequence["Interact"],
+        layers: Sequence["Refine | Interact"],
+        in_channels: int = 2,
         dropout: float = 0.1,
     ) -> None:
-        super().__init__()
+        super().__init__(frames=frames, num_joints=num_joints, in_channels=in_channels, width=width)
         assert len(guesses) == NUM_STREAMS, len(guesses)
-        self.frames = frames
+        coordinates = in_channels * num_joints
         self.guesses = nn.ModuleList(guesses)
         self.embeddings = nn.ModuleList(
-            _embedding(2 * num_joints, width, frames=frames) for _ in guesses
+            _embedding(coordinates, width, frames=frames) for _ in guesses
         )
         self.places = nn.ParameterList(torch.zeros(1, frames, width) for _ in guesses)
         self.dropout = nn.Dropout(dropout)
-        self.refine, self.interact = nn.ModuleList(refine), nn.ModuleList(interact)
-        joint_width = NUM_STREAMS * width
-        self.norm = nn.LayerNorm(joint_width, eps=_EPS)
+        self.layers = nn.ModuleList(layers)
+        self.norm = nn.LayerNorm(NUM_STREAMS * width, eps=_EPS)
         self.head = nn.Sequential(
-            nn.BatchNorm1d(joint_width), nn.Conv1d(joint_width, 3 * num_joints, 1)
+            nn.BatchNorm1d(NUM_STREAMS * width), nn.Conv1d(NUM_STREAMS * width, 3 * num_joints, 1)
         )
 
-    def forward(self, x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B T J 3"]:
-        """The poses of all frames, metres from the root joint; the centre's is the one meant."""
-        streams = self.embed(x)
-        for block in (*self.refine, *self.interact):
-            streams = block(streams)
-        return self.decode(streams)
+    @property
+    def num_layers(self) -> int:
+        return len(self.layers)
 
-    def embed(self, x: Float[Tensor, "B T J C"]) -> Streams:
-        """For every hypothesis a token for each frame."""
-        assert x.shape[1] == self.frames, (x.shape, self.frames)
+    def embed(self, x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B T 3 D"]:
         guess = x.flatten(2).transpose(1, 2)
         streams = []
         parts = zip(self.guesses, self.embeddings, self.places, strict=True)
-        for encoder, embedding, places in parts:
-            guess = encoder(guess)
-            streams.append(self.dropout(embedding(guess).transpose(1, 2) + places))
-        return streams
+        for correct, embedding, places in parts:
+            guess = correct(guess)
+            streams.append(embedding(guess).transpose(1, 2) + places)
+        return self.dropout(torch.stack(streams, 2))
 
-    def decode(self, streams: Streams) -> Float[Tensor, "B T J 3"]:
-        """Poses read off the streams together."""
-        together = self.norm(torch.cat(streams, -1)).transpose(1, 2)
-        return self.head(together).transpose(1, 2).unflatten(-1, (-1, 3))
+    def layer(self, index: int, tokens: Float[Tensor, "B T 3 D"]) -> Float[Tensor, "B T 3 D"]:
+        return self.layers[index](tokens)
+
+    def regress(self, tokens: Float[Tensor, "B T 3 D"]) -> Float[Tensor, "B T J 3"]:
+        together = self.norm(tokens.flatten(2)).transpose(1, 2)
+        return self.head(together).transpose(1, 2).unflatten(-1, (self.num_joints, 3))
+
+    def describe(self, tokens: Float[Tensor, "B T 3 D"]) -> Float[Tensor, "B T K"]:
+        return tokens.flatten(2)
 
 
 def _embedding(in_channels: int, width: int, *, frames: int) -> nn.Sequential:
@@ -134,8 +139,9 @@ class Refine(nn.Module):
         super().__init__()
         self.streams, self.together = nn.ModuleList(streams), together
 
-    def forward(self, streams: Streams) -> Streams:
-        return self.together([own(x) for own, x in zip(self.streams, streams, strict=True)])
+    def forward(self, tokens: Float[Tensor, "B T 3 D"]) -> Float[Tensor, "B T 3 D"]:
+        own = [attend(x) for attend, x in zip(self.streams, tokens.unbind(2), strict=True)]
+        return self.together(torch.stack(own, 2))
 
 
 class Interact(nn.Module):
@@ -145,12 +151,12 @@ class Interact(nn.Module):
         super().__init__()
         self.streams, self.together = nn.ModuleList(streams), together
 
-    def forward(self, streams: Streams) -> Streams:
-        streams = list(streams)
+    def forward(self, tokens: Float[Tensor, "B T 3 D"]) -> Float[Tensor, "B T 3 D"]:
+        streams = list(tokens.unbind(2))
         for place, cross in enumerate(self.streams):  # later ones see the earlier ones' answers
             query, key = streams[:place] + streams[place + 1 :]
             streams[place] = cross(query, key, streams[place])
-        return self.together(streams)
+        return self.together(torch.stack(streams, 2))
 
 
 class SelfStream(nn.Module):
@@ -196,9 +202,9 @@ class Together(nn.Module):
         self.mlp = MLP(NUM_STREAMS * width, hidden, dropout=dropout)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, streams: Streams) -> Streams:
-        x = torch.cat(streams, -1)
-        return list((x + self.drop_path(self.mlp(self.norm(x)))).chunk(NUM_STREAMS, -1))
+    def forward(self, tokens: Float[Tensor, "B T 3 D"]) -> Float[Tensor, "B T 3 D"]:
+        x = tokens.flatten(2)
+        return (x + self.drop_path(self.mlp(self.norm(x)))).unflatten(2, (NUM_STREAMS, -1))
 
 
 def mhformer(
@@ -207,42 +213,40 @@ def mhformer(
     num_joints: int = 17,
     width: int = 512,
     hidden: int = 1024,
-    depths: tuple[int, int, int] = (4, 2, 1),
+    depths: tuple[int, int, int] = (4, _REFINING, 1),
     drop: float = 0.1,
     drop_path: float = 0.2,
 ) -> MHFormer:
     """The network of the paper; `depths` are the blocks of a guess, of refining, of interaction."""
     guess_depth, refine_depth, interact_depth = depths
-    rates = rising(drop_path, refine_depth + interact_depth)
 
     def guess() -> Guess:
         blocks = [
-            Block(frames, 2 * frames, _GUESS_HEADS, dropout=drop, drop_path=rate)
+            Block(frames, 2 * frames, _GUESS_HEADS, dropout=drop, drop_path=rate, eps=_EPS)
             for rate in rising(drop_path, guess_depth)
         ]
         return Guess(frames=frames, num_tokens=2 * num_joints, blocks=blocks, dropout=drop)
 
-    def refine(rate: float) -> Refine:
-        streams = [
-            SelfStream(width, _HEADS, dropout=drop, drop_path=rate) for _ in range(NUM_STREAMS)
-        ]
-        return Refine(streams=streams, together=together(rate))
+    def layer(index: int, rate: float) -> Refine | Interact:
+        chance = {"dropout": drop, "drop_path": rate}
+        together = Together(width, hidden, **chance)
+        if index < refine_depth:
+            own = [SelfStream(width, _HEADS, **chance) for _ in range(NUM_STREAMS)]
+            return Refine(streams=own, together=together)
+        cross = [CrossStream(width, _HEADS, **chance) for _ in range(NUM_STREAMS)]
+        return Interact(streams=cross, together=together)
 
-    def interact(rate: float) -> Interact:
-        streams = [
-            CrossStream(width, _HEADS, dropout=drop, drop_path=rate) for _ in range(NUM_STREAMS)
-        ]
-        return Interact(streams=streams, together=together(rate))
-
-    def together(rate: float) -> Together:
-        return Together(width, hidden, dropout=drop, drop_path=rate)
-
+    rates = rising(drop_path, refine_depth + interact_depth)
     return MHFormer(
         frames=frames,
         num_joints=num_joints,
         width=width,
         guesses=[guess() for _ in range(NUM_STREAMS)],
-        refine=[refine(rate) for rate in rates[:refine_depth]],
-        interact=[interact(rate) for rate in rates[refine_depth:]],
+        layers=[layer(index, rate) for index, rate in enumerate(rates)],
         dropout=drop,
     )
+
+
+def tpc_mhformer(*, keep: int = 117, after: int = 1, **sizes: Any) -> TokenPruning:
+    """MHFormer that works on a third of the frames after 1 of its 3 layers (Li et al. 2024)."""
+    return TokenPruning(lifter=mhformer(**sizes), keep=keep, after=after)

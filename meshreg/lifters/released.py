@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from meshreg.body.skeleton import Skeleton, skeleton
 from meshreg.errors import InputError
-from meshreg.lifters import hot, ktpformer, mixste
+from meshreg.lifters import gla_gcn, hot, ktpformer, mhformer, mixste, motionbert
 
 Weights = Mapping[str, Tensor]
 Names = tuple[tuple[str, str], ...]
@@ -160,27 +160,65 @@ def inside_hourglass(sizes: Sizes) -> Sizes:
     return lambda weights: inside(sizes)(weights) | {"keep": weights["kept_places"].shape[1]}
 
 
-def _ktpformer(*, num_joints: int, joint_set: Skeleton | None = None, **sizes: Any) -> nn.Module:
-    """No file holds the bones: they are those of the data set with so many joints by default."""
-    if joint_set is None:
-        if num_joints not in _SKELETON_OF_COUNT:
-            raise InputError(f"the weights are for {num_joints} joints: pass their joint_set.")
-        joint_set = skeleton(_SKELETON_OF_COUNT[num_joints])
-    if len(joint_set) != num_joints:
-        raise InputError(
-            f"joint_set {joint_set.name} has {len(joint_set)} joints and the weights are for "
-            f"{num_joints}: pass the joint set that they were trained on."
-        )
-    return ktpformer.ktpformer(joint_set=joint_set, **sizes)
+def _gla_gcn_sizes(weights: Weights) -> dict[str, int]:
+    num_joints = weights["expand.graph.learned"].shape[-1]
+    return {
+        "num_joints": num_joints,
+        "frames": 3 ** (num_layers(weights, "blocks.") // 2),
+        "width": weights["head.weight"].shape[1],
+        "in_channels": len(weights["norm_in.weight"]) // num_joints,
+    }
+
+
+def _mhformer_sizes(weights: Weights) -> dict[str, int]:
+    _, num_coordinates, frames = weights["guesses.0.places"].shape
+    return {
+        "frames": frames,
+        "num_joints": num_coordinates // 2,
+        "width": weights["places.0"].shape[-1],
+        "hidden": len(weights["layers.0.together.mlp.fc1.weight"]),
+    }
+
+
+def _motionbert_sizes(weights: Weights) -> dict[str, int]:
+    representation, width = weights["represent.weight"].shape
+    return {
+        "frames": weights["frame_places"].shape[1],
+        "num_joints": weights["joint_places"].shape[1],
+        "in_channels": weights["embedding.weight"].shape[1],
+        "width": width,
+        "hidden": len(weights["layers.0.space_first.space.mlp.fc1.weight"]),
+        "depth": num_layers(weights, "layers."),
+        "representation": representation,
+    }
+
+
+def with_bones(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """A builder that takes a number of joints: no file holds the bones, its data set has them."""
+
+    def built(*, num_joints: int, joint_set: Skeleton | None = None, **sizes: Any) -> nn.Module:
+        if joint_set is None:
+            if num_joints not in _SKELETON_OF_COUNT:
+                raise InputError(f"the weights are for {num_joints} joints: pass their joint_set.")
+            joint_set = skeleton(_SKELETON_OF_COUNT[num_joints])
+        if len(joint_set) != num_joints:
+            raise InputError(
+                f"joint_set {joint_set.name} has {len(joint_set)} joints and the weights are for "
+                f"{num_joints}: pass the joint set that they were trained on."
+            )
+        return build(joint_set=joint_set, **sizes)
+
+    return built
 
 
 _TUNING = ("num_heads", "drop_path")
+_CHANCE = ("drop", "drop_path")
 
 RELEASES: dict[str, Release] = {
     "ktpformer": Release(
         names=ktpformer.RELEASED_NAMES,
         sizes=_ktpformer_sizes,
-        build=_ktpformer,
+        build=with_bones(ktpformer.ktpformer),
         options=("joint_set", *_TUNING),
     ),
     "mixste": Release(
@@ -197,5 +235,32 @@ RELEASES: dict[str, Release] = {
         sizes=inside(_mixste_sizes),
         build=hot.tpc_mixste,
         options=("keep", "after", *_TUNING),
+    ),
+    "gla_gcn": Release(
+        names=gla_gcn.RELEASED_NAMES,
+        sizes=_gla_gcn_sizes,
+        build=with_bones(gla_gcn.gla_gcn),
+        options=("joint_set", "dropout"),
+    ),
+    "mhformer": Release(
+        names=mhformer.RELEASED_NAMES,
+        sizes=_mhformer_sizes,
+        build=mhformer.mhformer,
+        options=_CHANCE,
+    ),
+    "tpc_mhformer": Release(
+        names=hot.wrapped_names(mhformer.RELEASED_NAMES),
+        sizes=inside(_mhformer_sizes),
+        build=mhformer.tpc_mhformer,
+        options=("keep", "after", *_CHANCE),
+    ),
+    "motionbert": Release(
+        names=motionbert.RELEASED_NAMES, sizes=_motionbert_sizes, build=motionbert.motionbert
+    ),
+    "hot_motionbert": Release(
+        names=hot.wrapped_names(motionbert.RELEASED_NAMES),
+        sizes=inside_hourglass(_motionbert_sizes),
+        build=motionbert.hot_motionbert,
+        options=("after",),
     ),
 }
