@@ -104,7 +104,7 @@ class PrunedLifter(nn.Module):
         self,
         tokens: Float[Tensor, "B T N D"],
         *,
-        noise: Float[Tensor, "B T"] | None = None,
+        noise: Float[Tensor, "_ _"] | None = None,
         generator: torch.Generator | None = None,
     ) -> Int[Tensor, "B K"]:
         """The frames to keep; without noise or generator the same ones whenever not training."""
@@ -134,7 +134,7 @@ class PrunedLifter(nn.Module):
         self,
         x: Float[Tensor, "B T J C"],
         frames: Int[Tensor, "B K"] | None,
-        noise: Float[Tensor, "B T"] | None,
+        noise: Float[Tensor, "_ _"] | None,
         generator: torch.Generator | None,
     ) -> tuple[Float[Tensor, "B K N D"], Int[Tensor, "B K"]]:
         """Tokens of the kept frames after the first layers, and which frames these are."""
@@ -165,7 +165,7 @@ class TokenPruning(PrunedLifter):
         x: Float[Tensor, "B T J C"],
         *,
         frames: Int[Tensor, "B K"] | None = None,
-        noise: Float[Tensor, "B T"] | None = None,
+        noise: Float[Tensor, "_ _"] | None = None,
         generator: torch.Generator | None = None,
     ) -> KeptPoses:
         """The poses of the kept frames, and which these are.
@@ -193,7 +193,7 @@ class HourglassTokenizer(PrunedLifter):
         x: Float[Tensor, "B T J C"],
         *,
         frames: Int[Tensor, "B K"] | None = None,
-        noise: Float[Tensor, "B T"] | None = None,
+        noise: Float[Tensor, "_ _"] | None = None,
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, "B T J 3"]:
         """The poses of all frames, metres from the root joint.

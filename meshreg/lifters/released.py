@@ -13,6 +13,7 @@ from meshreg.lifters import gla_gcn, hot, ktpformer, mhformer, mixste, motionber
 
 Weights = Mapping[str, Tensor]
 Names = tuple[tuple[str, str], ...]
+Sizes = Callable[[Weights], dict[str, int]]
 
 _WRAPPERS = ("model_pos", "state_dict", "model")  # where the weights are, in a file with more
 _SHOWN = 3  # keys that an error message names
@@ -24,7 +25,7 @@ class Release:
     """How the released files of one lifter name its layers, and how to build the same lifter."""
 
     names: Names  # regular expressions for released names, and what to put in their place
-    sizes: Callable[[Weights], dict[str, int]]  # arguments of `build` that the shapes tell
+    sizes: Sizes  # arguments of `build` that the shapes tell
     build: Callable[..., nn.Module]
     options: tuple[str, ...] = ()  # arguments of `build` that the shapes do not tell
 
@@ -144,16 +145,19 @@ def _ktpformer_sizes(weights: Weights) -> dict[str, int]:
     }
 
 
-def inside(sizes: Callable[[Weights], dict[str, int]]) -> Callable[[Weights], dict[str, int]]:
-    """The sizes of a lifter that another one wraps, and how many frames that one keeps."""
+def inside(sizes: Sizes) -> Sizes:
+    """The sizes of a lifter that another one wraps."""
 
     def of_wrapped(weights: Weights) -> dict[str, int]:
         prefix = "lifter."
-        inner = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-        kept = weights.get("kept_places")
-        return sizes(inner) | ({} if kept is None else {"keep": kept.shape[1]})
+        return sizes({k.removeprefix(prefix): v for k, v in weights.items()})
 
     return of_wrapped
+
+
+def inside_hourglass(sizes: Sizes) -> Sizes:
+    """The sizes of a lifter in an Hourglass Tokenizer, and how many frames that one keeps."""
+    return lambda weights: inside(sizes)(weights) | {"keep": weights["kept_places"].shape[1]}
 
 
 def _gla_gcn_sizes(weights: Weights) -> dict[str, int]:
@@ -222,7 +226,7 @@ RELEASES: dict[str, Release] = {
     ),
     "hot_mixste": Release(
         names=hot.wrapped_names(mixste.RELEASED_NAMES),
-        sizes=inside(_mixste_sizes),
+        sizes=inside_hourglass(_mixste_sizes),
         build=hot.hot_mixste,
         options=("after", *_TUNING),
     ),
@@ -255,7 +259,7 @@ RELEASES: dict[str, Release] = {
     ),
     "hot_motionbert": Release(
         names=hot.wrapped_names(motionbert.RELEASED_NAMES),
-        sizes=inside(_motionbert_sizes),
+        sizes=inside_hourglass(_motionbert_sizes),
         build=motionbert.hot_motionbert,
         options=("after",),
     ),
