@@ -108,3 +108,8 @@ def test_other_bones_than_the_data_sets_can_be_given() -> None:
     assert torch.equal(h36m.expand.graph.graph, skeleton_graph(skeleton("h36m17")))
     with pytest.raises(InputError, match="15 joints and the weights are for 17"):
         load_released("gla_gcn", weights, joint_set=skeleton("humaneva15"))
+
+
+def test_options_are_refused_where_there_are_none() -> None:
+    with pytest.raises(InputError, match="'keep': leave it out"):
+        load_released("motionbert", {}, keep=9)

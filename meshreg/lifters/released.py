@@ -44,9 +44,10 @@ def load_released(name: str, state_dict: Any, **what_shapes_do_not_tell: Any) ->
     release = RELEASES[name]
     for option in what_shapes_do_not_tell:
         if option not in release.options:
-            raise InputError(
-                f"{name} has no option {option!r}: choose from {', '.join(release.options)}."
+            known = (
+                f"choose from {', '.join(release.options)}" if release.options else "leave it out"
             )
+            raise InputError(f"{name} has no option {option!r}: {known}.")
     weights = renamed(_tensors(state_dict, name), release.names)
     model = release.build(**_sizes(weights, name), **what_shapes_do_not_tell)
     _check(weights, model.state_dict(), name)
