@@ -2,7 +2,6 @@
 
 import json
 import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +9,10 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from cmu_skeleton import lively_motion
 from PIL import Image
 from plain_people import BareBodies, RandomBends, plain_body
 
 from meshreg.cli import _spell_out_switches, main
-from meshreg.data.bvh import save_bvh
-from meshreg.data.motion import MotionWarning
 from meshreg.data.sample import Batch
 from meshreg.data.shard_reader import ShardReader
 from meshreg.data.shards import read_manifest
@@ -30,7 +26,6 @@ from meshreg.data.synthetic.benchmark import (
     read_digests,
 )
 from meshreg.data.synthetic.endless import SyntheticPeople
-from meshreg.data.synthetic.rendered import poses_of
 from meshreg.data.synthetic.scene import Planner
 from meshreg.errors import InputError
 
@@ -143,34 +138,6 @@ def amass_file(path: Path, *, frames: int = 12, turn: float = 0.0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, poses=poses, trans=trans, mocap_framerate=np.float64(30), gender="male")
     return path
-
-
-def smpl_file(path: Path) -> Path:
-    np.savez(path, poses=np.zeros((4, 72), np.float32))
-    return path
-
-
-def npy_file(path: Path) -> Path:
-    np.save(path, np.zeros((4, 72), np.float32))
-    return path
-
-
-def bvh_file(path: Path) -> Path:
-    save_bvh(path, lively_motion())
-    return path
-
-
-@pytest.mark.parametrize(
-    ("make", "name"),
-    [(amass_file, "walk.npz"), (smpl_file, "a.npz"), (npy_file, "a.npy"), (bvh_file, "a.bvh")],
-)
-def test_any_motion_file_gives_poses(
-    make: Callable[[Path], Path], name: str, tmp_path: Path
-) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", MotionWarning)
-        poses = poses_of(str(make(tmp_path / name)))
-    assert poses.sample(np.random.default_rng(0)).body_pose.shape == (23, 3)
 
 
 def test_a_folder_of_motion_is_named_by_what_is_in_it(

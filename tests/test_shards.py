@@ -189,7 +189,7 @@ def test_a_manifest_without_shards_is_replaced_unless_somebody_writes_there(
     assert read_manifest(tmp_path).seed == manifest().seed
     (tmp_path / "shards.json").write_text("half a manif")
     prepare(tmp_path, manifest())
-    (tmp_path / f".people-000000.{os.getpid()}.part.tar").touch()
+    (tmp_path / f".people-000000.{os.getppid()}.part.tar").touch()
     with pytest.raises(InputError, match="instead of 5"):
         prepare(tmp_path, manifest(seed=5))
 

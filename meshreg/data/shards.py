@@ -174,13 +174,13 @@ def prepare(folder: Path, manifest: Manifest) -> list[int]:
 
 
 def _is_in_use(folder: Path) -> bool:
-    """Whether shards lie there, or a living process is writing one."""
+    """Whether shards lie there, or another living process is writing one."""
     if not folder.is_dir():
         return False
     names = [path.name for path in folder.iterdir()]
-    writing = [found for name in names if (found := _LEFTOVER.fullmatch(name))]
+    writers = {int(found[1]) for name in names if (found := _LEFTOVER.fullmatch(name))}
     return any(_SHARD.fullmatch(name) for name in names) or any(
-        _is_running(int(found[1])) for found in writing
+        _is_running(writer) for writer in writers - {os.getpid()}
     )
 
 
