@@ -29,7 +29,7 @@ SCHEMES = "cihp, lip, atr, fashionpedia, sapiens, sapiens2"
             "fit a.png --settings.candidates=a",
             "--settings.candidates: expected a whole number, found 'a'.",
         ),
-        ("fit a.png --settings.steps=[1,a]", "--settings.steps: expected a tuple with 5 elements"),
+        ("fit a.png --settings.steps=[1,a]", "--settings.steps: expected 5 values, found '[1, "),
         ("fit", "expected image after the command, found nothing"),
         ("models add", "expected path after the command, found nothing"),
         ("prior learn --smoothing nan", "--smoothing: expected a number, found 'nan'."),

@@ -14,6 +14,7 @@ _KINDS = {
 }
 _KEY = re.compile(r'Parser key "([^"]+)": ')
 _CLASS = re.compile(r"Expected an? <class '([\w.]+)'>")
+_TUPLE = re.compile(r"Expected a tuple with (\d+) elements")
 _CHOICE = re.compile(r"Expected an? typing\.Literal(\[[^\]]*\])")
 _VALUE = re.compile(r"(?:Got|Given) value: ?(.*)$")
 # Complaints that are about no value, and how to say them.
@@ -47,7 +48,7 @@ def plain_message(text: str) -> str:
     expected, value = _expected(rest), _VALUE.search(rest)
     if value is None or not expected:
         return _finished(f"{option}: {rest[:1].lower()}{rest[1:]}")
-    found = value[1].strip("'")
+    found = value[1]
     if len(found) > _LONGEST_VALUE:
         found = found[:_LONGEST_VALUE] + "..."
     return f"{option}: expected {' or '.join(expected)}, found '{found}'."
@@ -61,7 +62,8 @@ def _expected(text: str) -> list[str]:
         for found in _CHOICE.finditer(text)
     ]
     words = [_KINDS.get(kind, kind.rpartition(".")[2]) for kind in kinds if kind != "NoneType"]
-    return [f"one of {names}" for names in choices] + words
+    tuples = [f"{found[1]} values" for found in _TUPLE.finditer(text)]
+    return [f"one of {names}" for names in choices] + tuples + words
 
 
 def _finished(text: str) -> str:
