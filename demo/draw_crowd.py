@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -21,6 +20,9 @@ from meshreg.data.synthetic.generator import make_generator
 from meshreg.data.synthetic.prior_poses import PriorPoses
 from meshreg.data.synthetic.scene import Planner
 from meshreg.data.synthetic.settings import SceneSettings
+from meshreg.errors import InputError
+from meshreg.export import IMAGE_SUFFIXES, save_image
+from meshreg.files import check_writable
 
 BATCH = 8
 
@@ -48,22 +50,32 @@ def sheet(pictures: np.ndarray) -> np.ndarray:  # (N, H, W, 3) -> (rows H, colum
     return np.concatenate(np.concatenate(grid, 1), 1)
 
 
-def main() -> None:
+def main() -> int:
+    """Draw, save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=224, help="side of each picture, pixels")
     parser.add_argument("--out", type=Path, default=Path("crowd.png"))
     options = parser.parse_args()
-    batch = draw(options.count, options.seed, options.size)
-    labels = cihp_palette()[batch.labels.numpy()]
-    for path, pictures in (
-        (options.out, batch.image.permute(0, 2, 3, 1).numpy()),
-        (options.out.with_stem(options.out.stem + "_labels"), labels),
-    ):
-        Image.fromarray(sheet(pictures)).save(path, quality=90)
-        print(f"wrote {path}")
+    try:
+        if options.count < 1:
+            raise InputError(f"--count must be at least 1, not {options.count}.")
+        if options.seed < 0:
+            raise InputError(f"--seed must be 0 or more, not {options.seed}.")
+        if options.out.suffix.lower() not in IMAGE_SUFFIXES:
+            raise InputError(f"expected --out FILE.png or FILE.jpg, found {options.out.name}.")
+        check_writable(options.out.parent)  # before the work rather than after it
+        batch = draw(options.count, options.seed, options.size)
+        save_image(options.out, sheet(batch.image.permute(0, 2, 3, 1).numpy()))
+        labels = options.out.with_stem(options.out.stem + "_labels")
+        save_image(labels, sheet(cihp_palette()[batch.labels.numpy()]))
+    except InputError as error:
+        sys.stderr.write(f"draw_crowd: error: {error}\n")
+        return 2
+    print(f"wrote {options.out} and {labels}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,5 +1,6 @@
 """Shared fixtures; and, for every test, run-time checks of the shapes written in signatures."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,12 @@ def modules_with_checked_shapes() -> list[str]:
 
 
 install_import_hook(modules_with_checked_shapes(), "beartype.beartype")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ctrl_c_works() -> None:
+    """A shell that starts the tests in the background makes them, and what they start, deaf."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -166,6 +166,19 @@ def test_a_mask_of_another_size(
     assert_refused(arguments(inputs), capsys, "50x50 pixels but the picture is 90x120")
 
 
+def test_a_scheme_needs_a_label_map_and_tells_what_it_lacks(
+    inputs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = [word for word in arguments(inputs, "--scheme=atr") if "--semantics" not in word]
+    assert_refused(few, capsys, "give it with --semantics, or leave out --scheme")
+    assert_refused(arguments(inputs, "--scheme=atr"), capsys, "255, which means unknown in atr")
+    with Image.open(inputs["mask"]) as mask:
+        Image.fromarray(np.asarray(mask) // 255 * np.uint8(4)).save(inputs["mask"])
+    inputs["out"].write_text("in the way: nothing is fitted")
+    assert main(arguments(inputs, "--scheme=atr")) == 2
+    assert "note: ATR has no classes for bare torsos" in capsys.readouterr().out
+
+
 def test_no_body_file(inputs: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert_refused(arguments(inputs, "--body=smpl_neutral"), capsys, "meshreg models add")
 

@@ -61,6 +61,38 @@ def test_only_cihp_takes_two_values_for_a_silhouette(tmp_path: Path) -> None:
     assert (read_labels(tmp_path / "ids.png", ids.shape, "atr") == ids).all()
 
 
+@pytest.mark.parametrize("colors", [(0, 1), (0, 128), (255, 0), (9, 0)])
+def test_the_brighter_of_two_palette_colours_is_the_person(
+    tmp_path: Path, colors: tuple[int, int]
+) -> None:
+    """Dark red, which many programs draw class 1 in, is brighter than black."""
+    ids = np.array([[0, 1, 1], [0, 0, 1]], np.uint8)
+    picture = Image.frombytes("P", (3, 2), ids.tobytes())
+    picture.putpalette([level for red in colors for level in (red, 0, 0)])
+    picture.save(tmp_path / "mask.png")
+    person = ids if colors[1] > colors[0] else 1 - ids
+    assert (read_labels(tmp_path / "mask.png", (2, 3)) == PERSON_LABEL * person).all()
+
+
+def test_masks_that_would_be_read_as_hats_are_refused(tmp_path: Path) -> None:
+    ids = np.array([[0, 1, 1], [0, 255, 1]], np.uint8)
+    for values in (ids, ids.clip(min=1)):
+        Image.fromarray(values).save(tmp_path / "ids.png")
+        assert "looks like a 0/1 mask: save it with 0 and 255" in refusal(tmp_path / "ids.png")
+    Image.fromarray(colored(ids.clip(max=1))).save(tmp_path / "red.png")
+    assert "looks like a 0/1 mask" in refusal(tmp_path / "red.png")
+    Image.fromarray(ids + (ids == 0) * np.uint8(2)).save(tmp_path / "ids.png")
+    assert read_labels(tmp_path / "ids.png", (2, 3)).tolist() == [[2, 1, 1], [2, 255, 1]]
+
+
+def test_a_plain_mask_has_no_scheme(tmp_path: Path) -> None:
+    ids = np.array([[0, 255, 255], [0, 0, 255]], np.uint8)
+    Image.fromarray(ids).save(tmp_path / "mask.png")
+    said = refusal(tmp_path / "mask.png", "atr")
+    assert "255, which means unknown in atr: leave out --scheme" in said
+    assert (read_labels(tmp_path / "mask.png", (2, 3)) == PERSON_LABEL * (ids > 0)).all()
+
+
 def refusal(path: Path, scheme: str = "cihp") -> str:
     with pytest.raises(InputError) as caught:
         read_labels(path, None, scheme)

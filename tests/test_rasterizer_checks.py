@@ -9,6 +9,8 @@ import torch
 
 from meshreg.errors import InputError
 from meshreg.render import checks
+from meshreg.render.rasterizer import Rasterizer
+from meshreg.render.torch_backend.backend import TorchRasterizer
 from meshreg.render.warp.backend import WarpRasterizer
 
 SIZE = (8, 10)
@@ -36,6 +38,13 @@ WRONG = [
     ("image size", {"size": (0, 4)}),
     ("image size", {"size": (4, -1)}),
     ("image size", {"size": (4.0, 4.0)}),
+    ("image size", {"size": 4}),
+    ("image size", {"size": None}),
+    ("at least one image", {"verts_cam": VERTS[:0]}),
+    ("verts_cam as a torch tensor, found list", {"verts_cam": VERTS.tolist()}),
+    ("faces as a torch tensor, found ndarray: use torch.from_numpy", {"faces": FACES.numpy()}),
+    ("K as a torch tensor, found ndarray: use torch.from_numpy", {"K": K.numpy()}),
+    ("K with focal lengths", {"K": K * torch.tensor([1.0, 0, 1])}),
     ("pixels", {"size": (10**6, 10**6)}),
     ("GiB", {"size": (45_000, 47_000)}),
 ]
@@ -81,6 +90,19 @@ def test_wrong_attributes_are_named() -> None:
                 method(VERTS, FACES, K, SIZE, values)
     with pytest.raises(InputError, match="z_clip > 0"):
         raster.edge_semantic(VERTS, FACES, K, SIZE, torch.ones(1, 3, 2), z_clip=0.0)
+
+
+@pytest.mark.parametrize("make", [WarpRasterizer, TorchRasterizer])
+def test_attributes_of_another_kind(make: Callable[[], Rasterizer]) -> None:
+    raster = make()
+    for values, message in (
+        (None, "attributes as a torch tensor, found NoneType"),
+        (torch.ones(1, 3, 2).numpy(), "found ndarray: use torch.from_numpy"),
+        (torch.tensor(1.0), "attributes of shape"),
+    ):
+        for method in (raster.edge_semantic, raster.soft_semantic):
+            with pytest.raises(InputError, match=message):
+                method(VERTS, FACES, K, SIZE, values)
 
 
 def test_whole_number_types_of_faces_draw_the_same() -> None:
@@ -135,5 +157,6 @@ def test_deterministic_gradients_do_not_depend_on_threads(operator: str) -> None
 def test_as_many_threads_as_torch_uses_unless_told() -> None:
     assert WarpRasterizer().threads == torch.get_num_threads()
     assert WarpRasterizer(threads=3).threads == 3
-    with pytest.raises(InputError, match="threads >= 1, found 0"):
-        WarpRasterizer(threads=0)
+    for threads in (0, -2, 1.5, "2"):
+        with pytest.raises(InputError, match=f"threads >= 1, found {threads!r}"):
+            WarpRasterizer(threads=threads)

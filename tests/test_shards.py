@@ -15,7 +15,14 @@ from plain_people import plain_body, plain_people
 
 from meshreg.data import shards
 from meshreg.data.shard_workers import write_shards
-from meshreg.data.shards import Manifest, is_whole, shard_path
+from meshreg.data.shards import (
+    Manifest,
+    is_whole,
+    prepare,
+    read_manifest,
+    shard_path,
+    write_manifest,
+)
 from meshreg.errors import InputError
 
 COUNT, SHARD_SIZE = 10, 4
@@ -157,6 +164,34 @@ def test_shards_of_other_settings_are_not_mixed(
     with pytest.raises(InputError, match=said):
         write_shards(copy, manifest(**change), _no_people)
     assert digests(copy) == before
+
+
+def test_settings_inside_settings_are_compared_one_by_one() -> None:
+    def found(ours: object, theirs: object) -> list[str]:
+        return manifest(settings=ours).differences(manifest(settings=theirs))
+
+    scene = {"size": 128, "aspects": (1.0, 1.5)}
+    assert found({"scene": scene}, {"scene": scene}) == []
+    other = {"scene": scene | {"size": 224}, "bench": None}
+    assert found({"scene": scene, "bench": "b"}, other) == [
+        "bench none instead of b",
+        "size 224 instead of 128",
+    ]
+    lossless = manifest(jpeg_quality=None)
+    assert lossless.differences(manifest()) == ["jpeg_quality 95 instead of 0"]
+
+
+def test_a_manifest_without_shards_is_replaced_unless_somebody_writes_there(
+    tmp_path: Path,
+) -> None:
+    write_manifest(tmp_path, manifest(seed=5))
+    assert len(prepare(tmp_path, manifest())) == manifest().num_shards
+    assert read_manifest(tmp_path).seed == manifest().seed
+    (tmp_path / "shards.json").write_text("half a manif")
+    prepare(tmp_path, manifest())
+    (tmp_path / f".people-000000.{os.getppid()}.part.tar").touch()
+    with pytest.raises(InputError, match="instead of 5"):
+        prepare(tmp_path, manifest(seed=5))
 
 
 def test_other_versions_of_libraries_do_not_matter(copy: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser
 
 import meshreg
+from meshreg.cli.messages import plain_message
 from meshreg.cli.options import (
     AddOptions,
     BakeOptions,
@@ -60,7 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         words, options = _parse(argv)
         module, function = COMMANDS[words][1:]
         return int(getattr(import_module(module), function)(options) or 0)
-    except (InputError, ArgumentError) as error:
+    except ArgumentError as error:
+        sys.stderr.write(f"meshreg: error: {plain_message(str(error))}\n")
+        return BAD_INPUT
+    except InputError as error:
         sys.stderr.write(f"meshreg: error: {_one_line(str(error))}\n")
         return BAD_INPUT
     except KeyboardInterrupt:
@@ -78,7 +82,7 @@ def _spell_out_switches(argv: Sequence[str]) -> list[str]:
     }
     spelled = []
     argv = [_with_underscores(word) for word in argv]
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+    for word, following in zip(argv, [*argv, ""][1:], strict=True):
         alone = word in switches and following not in ("true", "false")
         spelled.append(f"{word}=true" if alone else word)
     return spelled

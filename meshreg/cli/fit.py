@@ -33,7 +33,6 @@ def run_fit(options: FitOptions) -> None:
 
     from meshreg.data.images import read_image
     from meshreg.data.keypoints import read_keypoints
-    from meshreg.data.labels import read_labels
 
     if options.keypoints is None:
         raise InputError("give the person's 2D joints with --keypoints FILE.json (COCO, OpenPose).")
@@ -42,12 +41,10 @@ def run_fit(options: FitOptions) -> None:
     keypoints = read_keypoints(
         options.keypoints, size, image_name=options.image.name, person=options.person
     )
-    labels = (
-        read_labels(options.semantics, size, scheme=options.scheme) if options.semantics else None
-    )
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    labels = _labels(options, size, console)
     camera = chosen_camera(options, size)
     check_writable(options.out)  # before the work rather than after it
-    console = Console(highlight=False, markup=False, soft_wrap=True)
     fitter = _fitter(options)
     fit = _fit_with_progress(fitter, keypoints, camera, labels, console)
     record = _record(fit, fitter.body, keypoints, camera)
@@ -55,6 +52,24 @@ def run_fit(options: FitOptions) -> None:
     if options.turntable:
         _write_turntable(options.out, fit, fitter.body)
     _report(console, options, fit, camera)
+
+
+def _labels(options: FitOptions, size: tuple[int, int], console: "Console") -> "np.ndarray | None":
+    """The label map, if there is one; what its scheme cannot say is told."""
+    from meshreg.clothing.schemes import find_scheme
+    from meshreg.data.labels import read_labels
+
+    if options.semantics is None:
+        if options.scheme != FitOptions.scheme:
+            raise InputError(
+                f"--scheme {options.scheme} says what a label map means, but there is none: give "
+                "it with --semantics, or leave out --scheme."
+            )
+        return None
+    labels = read_labels(options.semantics, size, scheme=options.scheme)
+    if remark := find_scheme(options.scheme).remark:
+        console.print(f"note: {remark}.")
+    return labels
 
 
 def _fitter(options: FitOptions) -> "BodyFitter":

@@ -201,15 +201,16 @@ class SynthOptions:
         size: Side of the square pictures, pixels.
         shard_size: Pictures per shard.
         jpeg_quality: 1 to 100; 0 writes lossless PNG.
-        poses: "prior" for the shipped poses, or a motion file, whose subjects 5, 14 and 86 are left
-            for the benchmark.
-        backgrounds: Folder of photographs to put behind people; default drawn ones.
+        poses: "prior" for the shipped poses; or motion, whose subjects 5, 14 and 86 are left for
+            the benchmark: an AMASS or SMPL .npz, an .npy, a .bvh, or a folder of .npz and .bvh.
+        backgrounds: Folder of photographs to put behind people; default drawn ones. Nobody should
+            be in them, for they would count as background.
         device: Where to draw: "cpu" or "cuda".
         workers: Processes; default one per core, or a single one that uses the GPU.
         bench: Draw a fixed benchmark instead; the motion one needs its motion file as --poses.
         verify: Only compare the benchmark's sampled numbers with their digests.
-        write_digests: Only write the digests of the benchmark's sampled numbers.
-        digests: File of digests; default configs/synth/BENCH.json.
+        write_digests: Only write digests of the benchmark's sampled numbers.
+        digests: File of digests; default those that meshreg ships, or BENCH.json here to write.
     """
 
     out: Path = Path("synth_out")

@@ -26,7 +26,7 @@ def recipe_of(argv: Sequence[str]) -> type:
         InputError: if there is no such recipe.
     """
     name = "hmr"
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+    for word, following in zip(argv, [*argv, ""][1:], strict=True):
         option, _, value = word.partition("=")
         path = Path(value or following)
         if option == "--config" and path.is_file():

@@ -2,48 +2,29 @@
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshreg.cli.options import SynthOptions
-from meshreg.errors import InputError, MissingFileError
+from meshreg.errors import InputError
 from meshreg.files import check_writable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from meshreg.data.shard_workers import People
     from meshreg.data.shards import Manifest
     from meshreg.data.synthetic.benchmark import Bench
-    from meshreg.data.synthetic.endless import SyntheticPeople
-    from meshreg.data.synthetic.scene import Planner, Poses
+    from meshreg.data.synthetic.rendered import PeopleRecipe
 
-DIGESTS = Path("configs") / "synth"
 BATCH = 10  # pictures drawn at once; part of what decides the bytes, so no option
 FIXED_BY_BENCH = ("count", "seed", "size", "shard_size", "jpeg_quality")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What worker processes need to know to draw the same people; can be sent to them."""
-
-    seed: int
-    size: int
-    poses: str
-    subjects: tuple[int, ...]  # of the motion file; none: all but those held out
-    backgrounds: Path | None
-    device: str
-
-    def planner(self) -> "Planner":
-        from meshreg.body.assets import load_body_data
-        from meshreg.data.synthetic.scene import Planner
-        from meshreg.data.synthetic.settings import SceneSettings
-
-        settings = SceneSettings(size=self.size)
-        return Planner(self.seed, poses=load_poses(self), body=load_body_data(), settings=settings)
+MOST_NOTES = 5  # about odd clips; those of a folder may be many
 
 
 def run_synth(options: SynthOptions) -> None:
@@ -90,27 +71,37 @@ def _bench(options: SynthOptions) -> "Bench | None":
     return bench
 
 
-def _recipe(options: SynthOptions, bench: "Bench | None") -> Recipe:
+def _recipe(options: SynthOptions, bench: "Bench | None") -> "PeopleRecipe":
     """What to draw, after checking that all of it is there."""
+    from meshreg.data.synthetic.rendered import PeopleRecipe
+
     if options.seed < 0:
         raise InputError(f"the seed must be 0 or more, not {options.seed}.")
-    if options.poses != "prior" and not Path(options.poses).is_file():
-        raise MissingFileError(
-            f'no motion file at {options.poses}: give a path, or "prior" for the shipped poses.'
-        )
-    if options.backgrounds is not None and not options.backgrounds.is_dir():
-        raise MissingFileError(
-            f"no folder of backgrounds at {options.backgrounds}: check the path, or leave it out."
-        )
+    if options.workers is not None and options.workers < 1:
+        raise InputError(f"the number of --workers must be at least 1, not {options.workers}.")
+    _check_size(options.size)
     _check_device(options.device)
-    return Recipe(
+    recipe = PeopleRecipe(
         seed=options.seed,
         size=options.size,
         poses=options.poses,
         subjects=bench.subjects if bench else (),
         backgrounds=options.backgrounds,
         device=options.device,
+        batch_size=BATCH,
     )
+    recipe.check_files()
+    return recipe
+
+
+def _check_size(size: int) -> None:
+    from meshreg.data.synthetic.settings import SceneSettings
+
+    try:
+        SceneSettings(size=size)
+    except InputError as error:
+        message = str(error).replace("size of the scene settings", "--size")
+        raise InputError(message) from error
 
 
 def _check_device(device: str) -> None:
@@ -126,58 +117,68 @@ def _check_device(device: str) -> None:
         raise InputError("there is no CUDA device here: leave out --device to use the CPU.")
 
 
-def load_poses(recipe: Recipe) -> "Poses":
-    """Where the recipe's poses come from."""
-    from meshreg.data.motion import load_motion
-    from meshreg.data.synthetic.benchmark import HELD_OUT
-    from meshreg.data.synthetic.poses import MotionPoses
-    from meshreg.data.synthetic.prior_poses import PriorPoses
-
-    if recipe.poses == "prior":
-        return PriorPoses()
-    motion = load_motion(recipe.poses)
-    if recipe.subjects:
-        return MotionPoses(motion, subjects=recipe.subjects)
-    # Where subjects are known, an unknown one (0) may be one of those held out.
-    unknown = (0,) if any(motion.subject) else ()
-    return MotionPoses(motion, excluded=(*HELD_OUT, *unknown))
-
-
-def make_people(recipe: Recipe) -> "SyntheticPeople":
-    """Planner and generator; every worker process calls this for itself."""
-    from meshreg.data.synthetic.endless import SyntheticPeople
-    from meshreg.data.synthetic.generator import make_generator
-
-    generator = make_generator(device=recipe.device, backgrounds=recipe.backgrounds)
-    return SyntheticPeople(recipe.planner(), generator, batch_size=BATCH)
-
-
 # --- shards ---------------------------------------------------------------------------------------
-def _draw(options: SynthOptions, recipe: Recipe, console: "Console") -> None:
+def _draw(options: SynthOptions, recipe: "PeopleRecipe", console: "Console") -> None:
     from meshreg.data.shard_workers import write_shards
     from meshreg.data.shards import shard_path
 
     manifest = _manifest(options, recipe)
+    with _odd_motion_noted(console):
+        recipe.open_files()  # before the manifest says what the folder is for
     check_writable(options.out)
     workers = options.workers if options.workers is not None else _default_workers(options.device)
     with _progress(console, "people", manifest.count) as advance:
         made = write_shards(
             options.out,
             manifest,
-            partial(make_people, recipe),
+            partial(_make_people, recipe),
             workers=workers,
             on_samples=advance,
         )
     paths = [shard_path(options.out, number) for number in range(manifest.num_shards)]
     megabytes = sum(path.stat().st_size for path in paths) / 1e6
     news = "" if made == len(paths) else f", {len(paths) - made} of which were there"
+    shards = "1 shard" if len(paths) == 1 else f"{len(paths)} shards"
     console.print(
         f"wrote {manifest.count} people with seed {manifest.seed} to {options.out}: "
-        f"{len(paths)} shards{news}, {megabytes:.1f} MB"
+        f"{shards}{news}, {megabytes:.1f} MB"
     )
 
 
-def _manifest(options: SynthOptions, recipe: Recipe) -> "Manifest":
+def _make_people(recipe: "PeopleRecipe") -> "People":
+    """Planner and generator, in each process; what is odd about the motion has been told."""
+    from meshreg.data.motion import MotionWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MotionWarning)
+        return recipe.people()
+
+
+@contextmanager
+def _odd_motion_noted(console: "Console") -> Iterator[None]:
+    """Turn warnings about motion into notes of a line each."""
+    from meshreg.data.motion import MotionWarning
+
+    odd: list[str] = []
+    show = warnings.showwarning
+
+    def note(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, MotionWarning):
+            odd.append(str(message))
+        else:
+            show(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", MotionWarning)
+        warnings.showwarning = note
+        yield
+    for text in odd[:MOST_NOTES]:
+        console.print(f"note: {text}")
+    if len(odd) > MOST_NOTES:
+        console.print(f"note: there is as much to say about {len(odd) - MOST_NOTES} more clips.")
+
+
+def _manifest(options: SynthOptions, recipe: "PeopleRecipe") -> "Manifest":
     """Everything that decides the samples."""
     import meshreg
     from meshreg.body.assets import load_body_data
@@ -212,12 +213,20 @@ def _versions() -> dict[str, str]:
 
 def _digest_of_poses(poses: str) -> str:
     """Names the poses by content, so that a moved motion file is still the same."""
+    from meshreg.data.motion_files import files_below
     from meshreg.losses.priors import PRIOR_PATH
 
     path = PRIOR_PATH if poses == "prior" else Path(poses)
     kind = "prior" if poses == "prior" else "motion"
-    with path.open("rb") as file:
-        return f"{kind} {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+    if not path.is_dir():
+        with path.open("rb") as file:
+            return f"{kind} {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+    whole = hashlib.sha256()
+    for clip in files_below(path):  # their names tell subjects, too
+        with clip.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        whole.update(f"{clip.relative_to(path).as_posix()} {content}\n".encode())
+    return f"{kind} {whole.hexdigest()[:16]}"
 
 
 def _digest_of_folder(folder: Path | None) -> str | None:
@@ -248,19 +257,25 @@ def _progress(console: "Console", what: str, total: int) -> Iterator[Callable[[i
 
 
 # --- the benchmarks' digests ----------------------------------------------------------------------
-def _digest(options: SynthOptions, bench: "Bench", recipe: Recipe, console: "Console") -> None:
+def _digest(
+    options: SynthOptions, bench: "Bench", recipe: "PeopleRecipe", console: "Console"
+) -> None:
     """Draw the numbers of a benchmark and compare or write their digests."""
     from meshreg.data.synthetic.benchmark import (
+        DIGESTS,
         check_digests,
         digests,
         read_digests,
         write_digests,
     )
 
-    path = options.digests or DIGESTS / f"{bench.name}.json"
+    shipped = options.digests is None and options.verify
+    path = options.digests or (DIGESTS if shipped else Path()) / f"{bench.name}.json"
     expected = read_digests(path) if options.verify else None
+    with _odd_motion_noted(console):
+        planner = recipe.planner()
     with _progress(console, "samples", bench.count) as advance:
-        found = digests(bench, recipe.planner(), advance)
+        found = digests(bench, planner, advance)
     if expected is not None:
         check_digests(found, expected)
         console.print(f"{bench.name}: all {bench.count} samples are as in {path}")

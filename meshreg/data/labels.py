@@ -20,6 +20,7 @@ def read_labels(
 
     255 means unknown; `PERSON_LABEL` a part of the person that has no class. In the scheme "cihp" a
     mask of two values, 0 and 255 or 0 and 1, is a plain silhouette: its person gets `PERSON_LABEL`.
+    A map of which hats would be all there is, is refused: it was meant to be such a mask.
 
     Args:
         path: one channel of ids, a palette picture whose numbers are ids, or a colour picture.
@@ -39,11 +40,14 @@ def read_labels(
             f"{size[1]}x{size[0]}: give a mask made for this picture."
         )
     if _is_colored(picture):
-        return _labels_of_colors(picture, path, scheme)
+        labels = _labels_of_colors(picture, path, scheme)
+        _check_classes(labels, path, scheme)
+        return labels
     ids = np.asarray(picture if _holds_ids(picture) else picture.convert("RGB").getchannel(0))
     silhouette = _silhouette(picture, ids) if scheme == "cihp" else None
     if silhouette is not None:
         return np.where(silhouette, np.uint8(PERSON_LABEL), np.uint8(0))
+    _check_classes(ids, path, scheme)
     try:
         return to_cihp(torch.from_numpy(ids.astype(np.int64)), scheme).to(torch.uint8).numpy()
     except InputError as error:
@@ -77,9 +81,31 @@ def _is_colored(picture: Image.Image) -> bool:
 def _silhouette(picture: Image.Image, ids: np.ndarray) -> Bool[np.ndarray, "H W"] | None:
     """Where the person is, if the picture is a plain mask of two values."""
     values = set(np.unique(ids).tolist())
-    if values <= {0, 1} and picture.mode == "P":  # two colours, in either order
-        return np.asarray(picture.convert("L")) > 127
+    if values <= {0, 1} and picture.mode == "P":  # two colours, in either order: the brighter one
+        colors = Image.frombytes("P", (2, 1), bytes([0, 1]))
+        colors.putpalette(picture.getpalette("RGB") or [])
+        first, second = np.asarray(colors.convert("L"))[0].tolist()
+        return ids != (first > second)
     return ids > 0 if values in ({0, 255}, {0, 1}, {1}) else None
+
+
+def _check_classes(ids: np.ndarray, path: Path, scheme: str) -> None:
+    """Refuse masks whose person would be a hat, or would be unknown.
+
+    Raises:
+        InputError: saying how to write a mask.
+    """
+    values = set(np.unique(ids).tolist())
+    if scheme == "cihp" and 1 in values and values <= {0, 1, 255}:
+        raise InputError(
+            f"{path} holds nothing but 0, 1 and 255, where 1 would be a hat, so it looks like a "
+            "0/1 mask: save it with 0 and 255."
+        )
+    if scheme != "cihp" and values == {0, 255}:
+        raise InputError(
+            f"{path} holds only 0 and 255, which means unknown in {scheme}: leave out --scheme for "
+            "a plain mask."
+        )
 
 
 def _labels_of_colors(picture: Image.Image, path: Path, scheme: str) -> UInt8[np.ndarray, "H W"]:

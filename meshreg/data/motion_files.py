@@ -13,6 +13,7 @@ from meshreg.errors import InputError, MissingFileError
 
 FOLDER_FPS = 30.0
 _POSES = {"poses", "pose_body", "body_pose"}
+_SUFFIXES = (".bvh", ".npz")
 _MAGIC_ZIP, _MAGIC_NPY = b"PK", b"\x93NUMPY"
 
 
@@ -57,13 +58,18 @@ def _of_arrays(arrays: dict[str, Any], path: Path) -> Motion:
     return amass_motion(arrays, path) if is_amass(arrays) else smpl_motion(arrays, path)
 
 
+def files_below(folder: Path) -> list[Path]:
+    """The files of a folder, and of those in it, that may hold motion; in the order of reading."""
+    return [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in _SUFFIXES]
+
+
 def _read_folder(path: Path, fps: float) -> Motion:
     """All BVH and `.npz` clips below a folder; `.npz` files without poses are passed over."""
     clips = []
-    for file in sorted(path.rglob("*")):
+    for file in files_below(path):
         if file.suffix.lower() == ".bvh":
             clip = _read_file(file)
-        elif file.suffix.lower() == ".npz" and _POSES & set(arrays := read_arrays(file)):
+        elif _POSES & set(arrays := read_arrays(file)):
             clip = _of_arrays(arrays, file)
         else:
             continue

@@ -23,6 +23,11 @@ FORMAT = 1
 MANIFEST = "shards.json"
 _SHARD = re.compile(r"people-(\d{6})\.tar")
 _LEFTOVER = re.compile(r"\.people-\d{6}\.(\d+)\.part\.tar")
+# Settings of which a manifest keeps a hash, and what their first word stands for.
+_KINDS = {
+    "poses": {"prior": "poses of the prior", "motion": "poses of a motion file"},
+    "backgrounds": {"None": "drawn backgrounds"},
+}
 _TAR_END = 1024  # zero bytes that close a tar file
 
 
@@ -49,7 +54,9 @@ class Manifest:
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if self.jpeg_quality is not None and not 1 <= self.jpeg_quality <= 100:
-            raise InputError(f"jpeg_quality must be 1 to 100, not {self.jpeg_quality}.")
+            raise InputError(
+                f"jpeg_quality must be 1 to 100, or 0 for lossless PNG, not {self.jpeg_quality}."
+            )
 
     @property
     def num_shards(self) -> int:
@@ -68,9 +75,9 @@ class Manifest:
 
     def differences(self, other: "Manifest") -> list[str]:
         """In words, what decides the samples and is not the same in both."""
-        mine, theirs = self._deciding(), other._deciding()
+        mine, theirs = _flat(self._deciding()), _flat(other._deciding())
         return [
-            f"{key} {theirs.get(key)!r} instead of {mine.get(key)!r}"
+            _difference(key, theirs.get(key), mine.get(key))
             for key in sorted(mine | theirs)
             if mine.get(key) != theirs.get(key)
         ]
@@ -79,6 +86,26 @@ class Manifest:
         values = json.loads(json.dumps(asdict(self)))  # tuples become lists, as in the file
         del values["made_with"]
         return values.pop("settings") | values
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """The fields of fields beside the others."""
+    nested = [value for value in values.values() if isinstance(value, dict)]
+    plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
+    return plain | {key: value for inner in nested for key, value in _flat(inner).items()}
+
+
+def _difference(key: str, theirs: Any, mine: Any) -> str:
+    """What a field was before and is now; of what only a hash is known, the kind."""
+    if key == "topology_hash":
+        return "another body"
+    if key in _KINDS:
+        first = [str(value).partition(" ")[0] for value in (theirs, mine)]
+        before, now = (_KINDS[key].get(word, "photographs") for word in first)
+        return f"other {now}" if before == now else f"{before} instead of {now}"
+    none = "0" if key == "jpeg_quality" else "none"  # 0 is how the option says lossless
+    before, now = (none if value is None else str(value) for value in (theirs, mine))
+    return f"{key} {before} instead of {now}"
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -124,24 +151,37 @@ def read_manifest(folder: Path) -> Manifest:
 def prepare(folder: Path, manifest: Manifest) -> list[int]:
     """The numbers of the shards still to be written, after checking what is there.
 
+    A manifest without shards, of a run that failed before its first, is replaced.
+
     Raises:
         InputError: if the folder holds shards of other settings, or cannot be written to.
     """
-    if (folder / MANIFEST).is_file():
-        if different := manifest.differences(read_manifest(folder)):
-            raise InputError(
-                f"{folder} holds shards made with {', '.join(different[:3])}: choose an empty "
-                "folder, or the same settings to go on."
-            )
-    elif folder.is_dir() and any(_SHARD.fullmatch(path.name) for path in folder.iterdir()):
+    if not _is_in_use(folder):
+        write_manifest(folder, manifest)
+    elif not (folder / MANIFEST).is_file():
         raise InputError(
             f"{folder} holds shards but no {MANIFEST} that says which: choose an empty folder."
         )
-    else:
-        write_manifest(folder, manifest)
+    elif different := manifest.differences(read_manifest(folder)):
+        more = ", and more" if len(different) > 3 else ""
+        raise InputError(
+            f"{folder} holds shards made with {', '.join(different[:3])}{more}: choose an empty "
+            "folder, or the same settings to go on."
+        )
     _remove_leftovers(folder)
     numbers = range(manifest.num_shards)
     return [number for number in numbers if not is_whole(shard_path(folder, number))]
+
+
+def _is_in_use(folder: Path) -> bool:
+    """Whether shards lie there, or another living process is writing one."""
+    if not folder.is_dir():
+        return False
+    names = [path.name for path in folder.iterdir()]
+    writers = {int(found[1]) for name in names if (found := _LEFTOVER.fullmatch(name))}
+    return any(_SHARD.fullmatch(name) for name in names) or any(
+        _is_running(writer) for writer in writers - {os.getpid()}
+    )
 
 
 def _remove_leftovers(folder: Path) -> None:

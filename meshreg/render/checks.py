@@ -16,8 +16,11 @@ SMALL = 1 << 28  # bytes; requests below are not compared with the memory that i
 def check_mesh(verts: Tensor, faces: Tensor, name: str = "verts_cam") -> None:
     """Vertices (B, V, 3), finite, float32 or float64; faces (F, 3) that name them."""
     check_floats(name, verts)
+    check_tensor("faces", faces)
     if verts.ndim != 3 or verts.shape[-1] != 3:
         raise InputError(f"expected {name} of shape (B, V, 3), found {tuple(verts.shape)}.")
+    if len(verts) == 0:
+        raise InputError(f"expected {name} of at least one image, found a batch of none.")
     if faces.ndim != 2 or faces.shape[-1] != 3:
         raise InputError(f"expected faces of shape (F, 3), found {tuple(faces.shape)}.")
     if faces.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8):
@@ -35,7 +38,15 @@ def check_mesh(verts: Tensor, faces: Tensor, name: str = "verts_cam") -> None:
     check_finite(name, verts)
 
 
+def check_tensor(name: str, values: object) -> None:
+    if not isinstance(values, Tensor):
+        kind = type(values)
+        remedy = ": use torch.from_numpy" if kind.__module__ == "numpy" else ""
+        raise InputError(f"expected {name} as a torch tensor, found {kind.__name__}{remedy}.")
+
+
 def check_floats(name: str, values: Tensor) -> None:
+    check_tensor(name, values)
     if values.dtype not in (torch.float32, torch.float64):
         raise InputError(
             f"expected {name} in float32 or float64, found {values.dtype}: use {name}.float()."
@@ -65,10 +76,19 @@ def check_intrinsics(K: Tensor, verts: Tensor) -> None:
             f"K is on {K.device} but verts_cam is on {verts.device}: move them together."
         )
     check_finite("K", K)
+    focal = K[:, [0, 1], [0, 1]]
+    if bool((focal == 0).any()):
+        raise InputError("expected K with focal lengths, found 0 on its diagonal: give pixels.")
+
+
+def check_threads(threads: int | None) -> None:
+    if threads is not None and not (hasattr(threads, "__index__") and threads >= 1):
+        raise InputError(f"expected threads >= 1, found {threads!r}: leave it out for torch's.")
 
 
 def check_size(size: tuple[int, int], num_images: int) -> None:
-    whole = len(size) == 2 and all(hasattr(side, "__index__") for side in size)
+    whole = hasattr(size, "__len__") and len(size) == 2
+    whole = whole and all(hasattr(side, "__index__") for side in size)
     if not whole or min(size) < 1:
         raise InputError(f"expected an image size (H, W) of at least 1 x 1, found {size}.")
     if size[0] * size[1] * max(num_images, 1) >= MANY:

@@ -24,7 +24,13 @@ from meshreg.errors import InputError
 from meshreg.render import checks
 from meshreg.render.ndc import MIN_DEPTH, homogeneous_ndc
 from meshreg.render.rasterizer import Fragments, SemanticImage
-from meshreg.render.torch_backend.inputs import check_cut, check_inputs, dress, pixel_width
+from meshreg.render.torch_backend.inputs import (
+    check_cut,
+    check_inputs,
+    dress,
+    pixel_width,
+    planes_of,
+)
 from meshreg.render.torch_backend.layers import describe_hits, draw_layers
 from meshreg.render.torch_backend.outlines import draw_front
 from meshreg.render.torch_backend.search import Hits, Options, Scene, make_scene
@@ -162,7 +168,7 @@ class PyTorch3DRasterizer:
 
         PyTorch3D finds the faces, of which it leaves out tiny ones.
         """
-        check_inputs(verts_cam, faces, size, z_clip, K=K, planes=attributes.shape[-1] + 6)
+        check_inputs(verts_cam, faces, size, z_clip, K=K, planes=planes_of(attributes))
         per_face = checks.check_attributes(attributes, verts_cam, faces, per_face)
         K = K.to(verts_cam).expand(len(verts_cam), -1, -1)
         mesh = dress(
@@ -197,7 +203,7 @@ class PyTorch3DRasterizer:
 
         PyTorch3D finds the faces; see `meshreg.render.torch_backend.soft` for the formula.
         """
-        check_inputs(verts_cam, faces, size, z_clip, K=K, planes=attributes.shape[-1] + 6)
+        check_inputs(verts_cam, faces, size, z_clip, K=K, planes=planes_of(attributes))
         per_face = checks.check_attributes(attributes, verts_cam, faces, per_face)
         soft = Softness(sigma, gamma, dist_eps, z_near, z_far, eps, background)
         K = K.to(verts_cam).expand(len(verts_cam), -1, -1)

@@ -20,8 +20,8 @@ class SourceConfig:
         cached: Decode the shards once, into a memory-mapped folder beside them.
         count: Only the first so many people; synthetic ones are then kept in memory.
         seed: Of synthetic people.
-        poses: Of synthetic people: "prior" for the shipped poses, or a motion file.
-        backgrounds: Of synthetic people: folder of photographs; default drawn ones.
+        poses: Of synthetic people: "prior" for the shipped poses, or a motion file or folder.
+        backgrounds: Of synthetic people: folder of photographs of nobody; default drawn ones.
         supersampling: Of synthetic people: 1 is fastest, 2 has smooth edges.
         device: Where synthetic people are drawn; with "cuda" let run.workers be 0.
     """

@@ -14,6 +14,7 @@ from meshreg.errors import InputError, MissingFileError
 from meshreg.files import written_whole
 
 HELD_OUT = (5, 14, 86)  # subjects of the motion that are kept out of everything that is learnt
+DIGESTS = Path(__file__).with_name("digests")  # of the benchmarks, one file each
 DIGEST_LENGTH = 16  # hex digits kept per sample; the digest over all keeps 64
 
 
@@ -91,8 +92,7 @@ def read_digests(path: Path) -> Digests:
     """
     if not path.is_file():
         raise MissingFileError(
-            f"no digests at {path}: run this where meshreg's configs/ are, or name their file with "
-            "--digests."
+            f"no digests at {path}: install meshreg again, or name their file with --digests."
         )
     try:
         values = json.loads(path.read_text("utf-8"))

@@ -38,6 +38,8 @@ class PictureFolder:
         self.files = sorted(files)
         broken = [file for file in self.files if not _opens(file)]
         self._broken = set(broken)
+        if not self.files:
+            raise InputError(f"{folder} holds no pictures: give a folder of PNG or JPEG pictures.")
         if len(broken) == len(self.files):
             raise InputError(
                 f"none of the {len(self.files)} picture files in {folder} can be read: give a "

@@ -18,10 +18,52 @@ class PeopleRecipe:
 
     seed: int
     size: int  # side of the pictures, pixels
-    poses: str = "prior"  # the shipped poses, or a motion file
+    poses: str = "prior"  # the shipped poses, or a motion file or a folder of such
+    subjects: tuple[int, ...] = ()  # of the motion; none: all but those held out
     backgrounds: Path | None = None  # photographs; None: drawn places
     device: str = "cpu"
     supersampling: int = 2  # 1 is fastest and leaves jagged edges
+    batch_size: int = 1  # pictures drawn at once
+
+    def check_files(self) -> None:
+        """Make sure that what is named is there, without reading it.
+
+        Raises:
+            MissingFileError: if not.
+        """
+        if self.poses != "prior" and not Path(self.poses).exists():
+            raise MissingFileError(
+                f'no motion file or folder at {self.poses}: give a path, or "prior" for the '
+                "shipped poses."
+            )
+        if self.backgrounds is not None and not self.backgrounds.is_dir():
+            raise MissingFileError(
+                f"no folder of backgrounds at {self.backgrounds}: check the path, or leave it out."
+            )
+
+    def open_files(self) -> None:
+        """Read the poses and list the backgrounds, to hear now what is wrong with them.
+
+        Raises:
+            InputError: if a file is missing or unreadable.
+        """
+        from meshreg.data.synthetic.picture_folder import PictureFolder
+
+        poses_of(self.poses, self.subjects)
+        if self.backgrounds is not None:
+            PictureFolder(self.backgrounds)
+
+    def planner(self) -> Planner:
+        """What decides every number of a sample.
+
+        Raises:
+            InputError: if the poses are missing or unreadable.
+        """
+        from meshreg.body.assets import load_body_data
+
+        poses = poses_of(self.poses, self.subjects)
+        settings = SceneSettings(size=self.size)
+        return Planner(self.seed, poses=poses, body=load_body_data(), settings=settings)
 
     def people(self) -> People:
         """Planner and generator; takes seconds.
@@ -29,36 +71,32 @@ class PeopleRecipe:
         Raises:
             InputError: if a file is missing or unreadable.
         """
-        from meshreg.body.assets import load_body_data
         from meshreg.data.synthetic.generator import make_generator
 
-        settings = SceneSettings(size=self.size)
-        poses = training_poses(self.poses)
-        planner = Planner(self.seed, poses=poses, body=load_body_data(), settings=settings)
         generator = make_generator(
             device=self.device, backgrounds=self.backgrounds, supersampling=self.supersampling
         )
-        return SyntheticPeople(planner, generator, batch_size=1)
+        return SyntheticPeople(self.planner(), generator, batch_size=self.batch_size)
 
 
-def training_poses(poses: str) -> Poses:
-    """The shipped poses, or those of a motion file without the subjects held out for evaluation.
+def poses_of(poses: str, subjects: tuple[int, ...] = ()) -> Poses:
+    """The shipped poses, or those of these subjects of a motion file or folder.
+
+    Without subjects, all are used but those held out for evaluation.
 
     Raises:
-        MissingFileError: if there is no such file.
+        InputError: if there is no such file, or it holds no such motion.
     """
-    from meshreg.data.motion import load_motion
+    from meshreg.data.motion_files import read_motion
     from meshreg.data.synthetic.benchmark import HELD_OUT
     from meshreg.data.synthetic.poses import MotionPoses
     from meshreg.data.synthetic.prior_poses import PriorPoses
 
     if poses == "prior":
         return PriorPoses()
-    if not Path(poses).is_file():
-        raise MissingFileError(
-            f'no motion file at {poses}: give a path, or "prior" for the shipped poses.'
-        )
-    motion = load_motion(poses)
+    motion = read_motion(poses)
+    if subjects:
+        return MotionPoses(motion, subjects=subjects)
     # Where subjects are known, an unknown one (0) may be one of those held out.
     unknown = (0,) if any(motion.subject) else ()
     return MotionPoses(motion, excluded=(*HELD_OUT, *unknown))
@@ -78,11 +116,7 @@ class RenderedPeople:
         """
         if count is not None and count < 1:
             raise InputError(f"the count of people must be at least 1, not {count}.")
-        if recipe.backgrounds is not None and not recipe.backgrounds.is_dir():
-            raise MissingFileError(
-                f"no folder of backgrounds at {recipe.backgrounds}: check the path, or leave it "
-                "out."
-            )
+        recipe.check_files()
         self.recipe, self.count = recipe, count
         self._people: People | None = None
 

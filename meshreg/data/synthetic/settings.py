@@ -62,7 +62,8 @@ class SceneSettings:
             value = getattr(self, name)
             ends = value if isinstance(value, tuple) else (value,)
             if not ends or min(ends) < low or max(ends) > high:
-                _refuse(name, f"numbers between {low:g} and {high:g}", value)
+                kind = "numbers" if isinstance(value, tuple) else "a number"
+                _refuse(name, f"{kind} between {low:g} and {high:g}", value)
         if sum(self.people_weights) <= 0:
             _refuse("people_weights", "weights of which one is above zero", self.people_weights)
 

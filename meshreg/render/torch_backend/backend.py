@@ -8,7 +8,13 @@ from meshreg.render import checks
 from meshreg.render.ndc import divide_by_depth, homogeneous_ndc
 from meshreg.render.near_clip import CutMesh, cut_at_near_plane
 from meshreg.render.rasterizer import Fragments, SemanticImage
-from meshreg.render.torch_backend.inputs import check_cut, check_inputs, dress, pixel_width
+from meshreg.render.torch_backend.inputs import (
+    check_cut,
+    check_inputs,
+    dress,
+    pixel_width,
+    planes_of,
+)
 from meshreg.render.torch_backend.layers import draw_layers, report_whole_faces
 from meshreg.render.torch_backend.outlines import draw_front
 from meshreg.render.torch_backend.search import Options, find_hits, make_scene
@@ -104,7 +110,7 @@ class TorchRasterizer:
         behind the camera are left out whole. Vertex attributes should vary little within a face;
         see `meshreg.render.torch_backend.outlines` for the gradient.
         """
-        check_inputs(verts_cam, faces, size, z_clip, K=K, planes=attributes.shape[-1] + 6)
+        check_inputs(verts_cam, faces, size, z_clip, K=K, planes=planes_of(attributes))
         per_face = checks.check_attributes(attributes, verts_cam, faces, per_face)
         K = K.to(verts_cam).expand(len(verts_cam), -1, -1)
         mesh = dress(
@@ -138,7 +144,7 @@ class TorchRasterizer:
         See `meshreg.render.torch_backend.soft` for the formula. Both pieces of a face that is cut
         at z = `z_clip` count as faces of their own.
         """
-        check_inputs(verts_cam, faces, size, z_clip, K=K, planes=attributes.shape[-1] + 6)
+        check_inputs(verts_cam, faces, size, z_clip, K=K, planes=planes_of(attributes))
         per_face = checks.check_attributes(attributes, verts_cam, faces, per_face)
         soft = Softness(sigma, gamma, dist_eps, z_near, z_far, eps, background)
         K = K.to(verts_cam).expand(len(verts_cam), -1, -1)
@@ -167,7 +173,7 @@ class TorchRasterizer:
         cull_backfaces: bool = False,
     ) -> SemanticImage:
         """As `soft_semantic`, for vertices that are projected already: x left, y up, depth z."""
-        check_inputs(verts_ndc, faces, size, planes=attributes.shape[-1] + 6)
+        check_inputs(verts_ndc, faces, size, planes=planes_of(attributes))
         per_face = checks.check_attributes(attributes, verts_ndc, faces, per_face)
         soft = Softness(sigma, gamma, dist_eps, z_near, z_far, eps, background)
         mesh = dress(verts_ndc, faces, attributes, per_face=per_face)

@@ -36,6 +36,12 @@ def check_inputs(
         raise InputError(f"expected z_clip > 0 metres, found {z_clip}: give a distance in front.")
 
 
+def planes_of(attributes: Tensor) -> int:
+    """How many numbers per pixel an image of these attributes takes."""
+    checks.check_tensor("attributes", attributes)
+    return 6 + (attributes.shape[-1] if attributes.ndim else 0)
+
+
 def check_cut(z_clip: float | None, perspective_correct: bool) -> None:
     if z_clip is not None and not perspective_correct:
         raise InputError(

@@ -23,8 +23,7 @@ class WarpRasterizer:
     """
 
     def __init__(self, *, deterministic: bool = False, threads: int | None = None) -> None:
-        if threads is not None and threads < 1:
-            raise InputError(f"expected threads >= 1, found {threads}: leave it out for torch's.")
+        checks.check_threads(threads)
         self.deterministic = deterministic
         self.threads = torch.get_num_threads() if threads is None else threads
 
