@@ -38,9 +38,9 @@ SCHEMES = "cihp, lip, atr, fashionpedia, sapiens, sapiens2"
             "train --data.sources.people.kind=foo",
             "--data.sources.kind: expected one of synthetic, shards, found 'foo'.",
         ),
-        ("synthh", "there is no command 'synthh': choose from 'fit', 'models'"),
-        ("models", "expected a command after meshreg models: choose from list,add,bake."),
-        ("", "expected a command after meshreg: choose from fit,models,"),
+        ("synthh", "there is no command 'synthh': choose from 'predict', 'fit', 'models'"),
+        ("models", "expected a command after meshreg models: choose from list, add, bake."),
+        ("", "expected a command after meshreg: choose from predict, fit, models,"),
     ],
 )
 def test_faulty_options_are_told_in_plain_words(

@@ -42,6 +42,7 @@ def plain_message(text: str) -> str:
     if not names:
         for pattern, plainer in _PLAINER:
             text = re.sub(pattern, plainer, text)
+        text = re.sub(r"(?<=\w),(?=\w)", ", ", text)
         return _finished(text.replace("meshreg :", "meshreg:"))
     option = "--" + ".".join(names)
     rest = text[list(_KEY.finditer(text))[-1].end() :]
