@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from meshreg.cli.device import check_device
 from meshreg.cli.options import EvaluateOptions
 from meshreg.errors import InputError, MissingFileError
 from meshreg.files import check_writable
@@ -58,12 +59,7 @@ def run_evaluate(options: EvaluateOptions) -> None:
 
 
 def _check(options: EvaluateOptions) -> None:
-    import torch
-
-    if options.device not in ("cpu", "cuda"):
-        raise InputError(f'models run on "cpu" or "cuda", not on {options.device!r}.')
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("there is no CUDA device here: leave out --device to use the CPU.")
+    check_device(options.device)
     if options.batch_size < 1 or options.workers < 0:
         raise InputError(
             f"expected a batch size of 1 or more and 0 or more workers, not {options.batch_size} "

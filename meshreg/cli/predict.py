@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshreg.cli.camera import camera_line, check_camera_options, chosen_camera
+from meshreg.cli.device import check_device
 from meshreg.cli.options import PredictOptions
 from meshreg.errors import InputError, MissingFileError
 from meshreg.files import check_writable
@@ -55,7 +56,7 @@ def run_predict(options: PredictOptions) -> None:
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     check_camera_options(options)
-    _check_device(options.device)
+    check_device(options.device)
     paths = _pictures(options.image)
     boxes = _box_file(options.boxes, paths)
     check_writable(options.out)  # before the work rather than after it
@@ -75,15 +76,6 @@ def run_predict(options: PredictOptions) -> None:
 
 
 # --- before the first picture ---------------------------------------------------------------------
-def _check_device(device: str) -> None:
-    import torch
-
-    if device not in ("cpu", "cuda"):
-        raise InputError(f'models run on "cpu" or "cuda", not on {device!r}.')
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("there is no CUDA device here: leave out --device to use the CPU.")
-
-
 def _pictures(path: Path) -> list[Path]:
     if path.is_file():
         return [path]

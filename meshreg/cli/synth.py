@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meshreg.cli.device import check_device
 from meshreg.cli.options import SynthOptions
 from meshreg.errors import InputError
 from meshreg.files import check_writable
@@ -80,7 +81,7 @@ def _recipe(options: SynthOptions, bench: "Bench | None") -> "PeopleRecipe":
     if options.workers is not None and options.workers < 1:
         raise InputError(f"the number of --workers must be at least 1, not {options.workers}.")
     _check_size(options.size)
-    _check_device(options.device)
+    check_device(options.device)
     recipe = PeopleRecipe(
         seed=options.seed,
         size=options.size,
@@ -102,19 +103,6 @@ def _check_size(size: int) -> None:
     except InputError as error:
         message = str(error).replace("size of the scene settings", "--size")
         raise InputError(message) from error
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise InputError(f'{device!r} is not a device: give "cpu" or "cuda".') from error
-    if kind not in ("cpu", "cuda"):
-        raise InputError(f'people are drawn on "cpu" or "cuda", not on {device!r}.')
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError("there is no CUDA device here: leave out --device to use the CPU.")
 
 
 # --- shards ---------------------------------------------------------------------------------------

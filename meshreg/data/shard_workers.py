@@ -190,7 +190,7 @@ def _work(
             message = ("refused", str(error))
         except BrokenPipeError:
             return
-        except Exception:
+        except Exception:  # whatever it is, the parent raises it again with this traceback
             message = ("failed", traceback.format_exc())
         mouth.send(message)
     except BrokenPipeError:

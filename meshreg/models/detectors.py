@@ -5,6 +5,7 @@ et al. 2021) trained on ATR parses what they wear. Pictures go in as uint8 tenso
 wants them resized and scaled is known here and nowhere else.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,7 +34,7 @@ class Found:
     scores: Float[Tensor, " N"]  # 0..1
 
 
-class Detector:
+class Detector(ABC):
     """What the three detectors share: published weights, and the device of their network."""
 
     repository: ClassVar[str]
@@ -44,13 +45,14 @@ class Detector:
         self.network: Any = network.eval()
         self.check()
 
+    @abstractmethod
     def check(self) -> None:
         """Refuse networks for another purpose, with a ValueError."""
 
     @classmethod
+    @abstractmethod
     def kind(cls) -> Any:
         """The class of transformers that the weights belong to."""
-        raise NotImplementedError
 
     @classmethod
     def load(cls, folder: Path | None = None, *, device: str = "cpu") -> Any:
