@@ -51,7 +51,7 @@ def test_half_precision_halves_the_file(model: HMR, path: Path, body: Body, tmp_
     image, box = torch.rand(1, 3, 64, 64), torch.tensor([[32.0, 32.0, 60.0]])
     K = torch.tensor([[[90.0, 0.0, 31.5], [0.0, 90.0, 31.5], [0.0, 0.0, 1.0]]])
     loaded = load_model(small, body=body)
-    assert loaded.head.fc1.weight.dtype == torch.float32
+    assert loaded.head.decpose.weight.dtype == torch.float32
     before, after = (m(image, K_full=K, box=box).pose_rotmat for m in (model, loaded))
     assert torch.allclose(before, after, atol=1e-3) and not torch.equal(before, after)
 
@@ -59,17 +59,17 @@ def test_half_precision_halves_the_file(model: HMR, path: Path, body: Body, tmp_
 def test_values_too_large_for_half_precision_stay_single(body: Body, tmp_path: Path) -> None:
     model = hmr_small(body=body)
     with torch.no_grad():
-        model.head.fc2.weight[0, 0] = 1e6
+        model.head.decpose.weight[0, 0] = 1e6
     save_model(tmp_path / "half.safetensors", model, dtype="float16")
     _, tensors = read_model(tmp_path / "half.safetensors")
-    assert tensors["head.fc2.weight"].dtype == torch.float32
-    assert tensors["head.fc1.weight"].dtype == torch.float16
+    assert tensors["head.decpose.weight"].dtype == torch.float32
+    assert tensors["head.decshape.weight"].dtype == torch.float16
 
 
 def test_training_goes_on_from_a_file(path: Path, body: Body, model: HMR) -> None:
     other = hmr_small(body=body, conditioned=True)
     load_weights(other, path)
-    assert torch.equal(other.head.fc1.weight, model.head.fc1.weight)
+    assert torch.equal(other.head.decpose.weight, model.head.decpose.weight)
     assert other.training
 
 
@@ -113,9 +113,9 @@ def test_a_missing_tensor_is_named(path: Path, body: Body) -> None:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     _, tensors = read_model(path)
-    del tensors["head.fc1.bias"]
+    del tensors["head.decpose.bias"]
     save_file(tensors, path, metadata=metadata)
-    with pytest.raises(InputError, match=r"1 tensors, for example head\.fc1\.bias"):
+    with pytest.raises(InputError, match=r"1 tensors, for example head\.decpose\.bias"):
         load_model(path, body=body)
 
 

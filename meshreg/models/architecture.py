@@ -9,10 +9,10 @@ class Architecture:
     """Everything that decides which weights a regressor has; what a checkpoint stores."""
 
     backbone: str
-    head: Literal["iterative", "decoder"] = "iterative"
+    head: Literal["iterative", "decoder", "joint_maps"] = "iterative"
     width: int = 1024  # of the head's layers
-    depth: int = 3  # iterations, or layers of the decoder
-    num_heads: int = 8  # of the decoder's attention
+    depth: int = 3  # iterations, or layers of the decoder or among joints
+    num_heads: int = 8  # of attention in the decoder and among joints
     dropout: float = 0.5
     conditioned: bool = False  # whether the head is told the box and the camera
     image_size: int = 224  # side of the square picture it was made for, pixels
@@ -24,7 +24,14 @@ ARCHITECTURES: dict[str, Architecture] = {
     "hmr_resnet50": Architecture(backbone="resnet50"),
     "hmr_resnet18": Architecture(backbone="resnet18", dropout=0.1),
     # Small enough to be trained and run on a CPU.
-    "hmr_small": Architecture(backbone="mobilenetv4_conv_small", dropout=0.1),
+    "hmr_small": Architecture(
+        backbone="mobilenetv4_conv_small",
+        head="joint_maps",
+        width=128,
+        num_heads=4,
+        dropout=0.0,
+        image_size=128,
+    ),
     # A small version of HMR 2.0 (Goel et al. 2023), which has a ViT-H and six layers of 1024
     "hmr_vit_decoder": Architecture(
         backbone="vit_small_patch16_224", head="decoder", width=512, dropout=0.0

@@ -18,6 +18,7 @@ from meshreg.errors import InputError, MissingFileError
 from meshreg.models import pretrained, vision_transformers
 from meshreg.models.torch_files import read_torch_file
 
+MAP_STRIDES = (8, 16, 32)  # of `Backbone.maps`, pixels
 Weights = str | Path | None  # "pretrained", a file, or nothing: random
 Extract = Callable[[nn.Module, Tensor], Tensor]
 
@@ -38,6 +39,7 @@ TESTED = (
 _TOKEN_FAMILIES = ("vit_", "deit", "eva")  # they put out a row of tokens, not a map
 # What published files hold besides: layers that follow the pooling.
 _CLASSIFIER = ("fc.", "classifier.", "head.", "head_dist.", "conv_head.", "norm_head.")
+_WANTED = frozenset(MAP_STRIDES)
 _LOG = logging.getLogger(__name__)
 
 
@@ -57,12 +59,13 @@ class Backbone(nn.Module):
         extract: Extract,
         channels: int,
         stride: int,
+        map_channels: tuple[int, ...] = (),
         mean: tuple[float, ...],
         std: tuple[float, ...],
     ) -> None:
         super().__init__()
         self.network, self.extract = network, extract
-        self.channels, self.stride = channels, stride
+        self.channels, self.stride, self.map_channels = channels, stride, map_channels
         # Constants of the architecture, so they are not stored with the weights.
         for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
@@ -70,15 +73,28 @@ class Backbone(nn.Module):
     def forward(
         self, image: Float[Tensor, "B 3 H W"] | UInt8[Tensor, "B 3 H W"]
     ) -> Float[Tensor, "B C h w"]:
+        return self.extract(self.network, self._normalised(image))
+
+    def maps(
+        self, image: Float[Tensor, "B 3 H W"] | UInt8[Tensor, "B 3 H W"]
+    ) -> list[Float[Tensor, "B _ _ _"]]:
+        """Features at the resolutions of `MAP_STRIDES`, from fine to coarse."""
+        assert self.map_channels, "check map_channels before asking for maps"
+        network: Any = self.network
+        found = network.forward_intermediates(self._normalised(image), intermediates_only=True)
+        return found[-len(self.map_channels) :]
+
+    def _normalised(self, image: Tensor) -> Float[Tensor, "B 3 H W"]:
         if image.shape[-2] % self.stride or image.shape[-1] % self.stride:
             raise InputError(
                 f"this backbone needs pictures whose sides are multiples of {self.stride} pixels, "
                 f"not {image.shape[-1]}x{image.shape[-2]}: resize them."
             )
-        x = image.to(self.mean.dtype)
+        # With neighbouring channels side by side light convolutions run half as long on CPUs.
+        x = image.to(self.mean.dtype, memory_format=torch.channels_last)
         if image.dtype == torch.uint8:
             x = x / 255
-        return self.extract(self.network, (x - self.mean) / self.std)
+        return (x - self.mean) / self.std
 
 
 def backbone(name: str, *, weights: Weights = None) -> Backbone:
@@ -130,9 +146,16 @@ def _timm(name: str, weights: Weights) -> dict[str, Any]:
         "extract": _timm_tokens if is_tokens else _timm_map,
         "channels": network.num_features,
         "stride": network.feature_info[-1]["reduction"],
+        "map_channels": _map_channels(network),
         "mean": config["mean"],
         "std": config["std"],
     }
+
+
+def _map_channels(network: Any) -> tuple[int, ...]:
+    """Channels of the maps at `MAP_STRIDES`; none for networks that lack one of them."""
+    channels = {info["reduction"]: info["num_chs"] for info in network.feature_info}
+    return tuple(channels[stride] for stride in MAP_STRIDES) if channels.keys() >= _WANTED else ()
 
 
 def _unused(network: Any) -> list[str]:

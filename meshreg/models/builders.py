@@ -1,17 +1,20 @@
 """The regressors by name, put together from an architecture, a body and a mean to start from."""
 
 from dataclasses import replace
+from typing import Any
 
 from meshreg.body.smpl import Body, load_body
 from meshreg.errors import InputError
 from meshreg.models.architecture import ARCHITECTURES, Architecture
-from meshreg.models.backbones import Weights, backbone
+from meshreg.models.backbones import Backbone, Weights, backbone
 from meshreg.models.decoder_head import DecoderHead
 from meshreg.models.heads import IterativeHead
 from meshreg.models.hmr import HMR
+from meshreg.models.joint_head import JointMapHead
 from meshreg.models.outputs import BodyState
 from meshreg.models.start import upright_start
 
+SMALL_BACKBONE = "mobilenetv4_conv_small"
 NUM_CONDITION = 3  # numbers in `camera.box_condition`
 
 
@@ -36,7 +39,7 @@ def build_hmr(
     _check_betas(size.num_betas, body.num_betas, start.betas.shape[1])
     trunk = backbone(size.backbone, weights=weights)
     num_condition = NUM_CONDITION if size.conditioned else 0
-    head: IterativeHead | DecoderHead
+    head: IterativeHead | DecoderHead | JointMapHead
     if size.head == "iterative":
         head = IterativeHead(
             in_channels=trunk.channels,
@@ -47,18 +50,30 @@ def build_hmr(
             num_condition=num_condition,
         )
     else:
-        head = DecoderHead(
-            in_channels=trunk.channels,
-            start=start,
-            width=size.width,
-            depth=size.depth,
-            num_heads=size.num_heads,
-            dropout=size.dropout,
-            num_condition=num_condition,
-        )
+        attentive: dict[str, Any] = {
+            "start": start,
+            "width": size.width,
+            "depth": size.depth,
+            "num_heads": size.num_heads,
+            "dropout": size.dropout,
+            "num_condition": num_condition,
+        }
+        if size.head == "decoder":
+            head = DecoderHead(in_channels=trunk.channels, **attentive)
+        else:
+            head = JointMapHead(in_channels=_resolutions(size.backbone, trunk), **attentive)
     model = HMR(backbone=trunk, head=head, body=body, image_size=size.image_size)
     model.architecture = size
     return model
+
+
+def _resolutions(name: str, trunk: Backbone) -> tuple[int, ...]:
+    if not trunk.map_channels:
+        raise InputError(
+            f"{name} has features at one resolution only, and this head looks for joints at "
+            f"several: use a convolutional backbone, such as {SMALL_BACKBONE}."
+        )
+    return trunk.map_channels
 
 
 def _check_betas(wanted: int, *found: int) -> None:
@@ -98,7 +113,7 @@ def hmr_small(
     weights: Weights = None,
     conditioned: bool = False,
 ) -> HMR:
-    """MobileNetV4 and the iterative head: 7 MB in half precision, made for CPUs."""
+    """MobileNetV4 and the head that looks for joints first: made for CPUs and 128 pixels."""
     return _named("hmr_small", body, start, weights, conditioned)
 
 

@@ -17,6 +17,7 @@ from meshreg.models.backbones import Backbone
 from meshreg.models.camera import box_condition, crop_camera, weak_to_transl
 from meshreg.models.decoder_head import DecoderHead
 from meshreg.models.heads import IterativeHead
+from meshreg.models.joint_head import JointMapHead
 from meshreg.models.outputs import BodyPrediction, BodyState
 
 
@@ -33,7 +34,7 @@ class HMR(nn.Module):
         self,
         *,
         backbone: Backbone,
-        head: IterativeHead | DecoderHead,
+        head: IterativeHead | DecoderHead | JointMapHead,
         body: Body,
         image_size: int = 224,
     ) -> None:
@@ -59,7 +60,9 @@ class HMR(nn.Module):
         """
         K_full, box = self._view(image, K_full, box)
         condition = box_condition(box, K_full) if self.head.num_condition else None
-        states = self.head(self.backbone(image), condition)
+        many = isinstance(self.head, JointMapHead)
+        seen = self.backbone.maps(image) if many else self.backbone(image)
+        states = self.head(seen, condition)
         kept = states if keep_steps else states[-1:]
         steps = tuple(_prediction(state, K_full, box) for state in kept)
         return replace(steps[-1], steps=steps if keep_steps else ())
@@ -84,6 +87,13 @@ class HMR(nn.Module):
         return K_full.to(self.backbone.mean), box.to(self.backbone.mean)
 
 
+def made_for(model: HMR, image_size: int) -> None:
+    """Note the side of the pictures that a model learns from: prediction will show it such."""
+    model.image_size = image_size
+    if model.architecture is not None:
+        model.architecture = replace(model.architecture, image_size=image_size)
+
+
 def _prediction(
     state: BodyState, K_full: Float[Tensor, "B 3 3"], box: Float[Tensor, "B 3"]
 ) -> BodyPrediction:
@@ -94,6 +104,7 @@ def _prediction(
         pose_rotmat=rot6d_to_rotmat(pose.unflatten(1, (24, 6))),
         cam=cam,
         transl=weak_to_transl(cam, box.to(cam), K_full.to(cam)),
+        evidence=state.evidence,
     )
 
 

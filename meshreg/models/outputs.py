@@ -7,12 +7,35 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
+class JointEvidence:
+    """Where a network saw each joint, before any body explains it, and how sure it was.
+
+    The spreads are those of Laplace distributions, whose mean absolute error they are.
+    """
+
+    points: Float[Tensor, "B J 2"]  # in the crop, whose borders are at -1 and 1; x right, y down
+    depth: Float[Tensor, "B J"]  # metres behind the pelvis
+    log_spread: Float[Tensor, "B J"]  # of each coordinate of `points`, log of half sides
+    log_depth_spread: Float[Tensor, "B J"]  # log of metres
+    log_share: Float[Tensor, "B J h w"]  # of each cell of the map, log; the shares sum to one
+
+    def points_px(self, image_size: int) -> Float[Tensor, "B J 2"]:
+        """The points in pixels of the crop; the centre of its first pixel is (0, 0)."""
+        return (self.points + 1) * (image_size / 2) - 0.5
+
+    def detach(self) -> "JointEvidence":
+        """The same values without their history."""
+        return JointEvidence(**{name: value.detach() for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True, eq=False)
 class BodyState:
     """The numbers that a head starts from and refines; one row serves a whole batch."""
 
     pose_rot6d: Float[Tensor, "B 144"]  # 24 rotations, the root first; see geometry.rotations
     betas: Float[Tensor, "B S"]
     cam: Float[Tensor, "B 3"]  # weak perspective in the box: scale, shift x, shift y
+    evidence: JointEvidence | None = None  # of heads that look for joints
 
     def expand(self, batch_size: int) -> "BodyState":
         """The same row for every sample of a batch, unless there is a row for each already."""
@@ -35,6 +58,7 @@ class BodyPrediction:
         Tensor, "B 3"
     ]  # metres; in the camera of K_full, or of the crop if none was given
     steps: tuple["BodyPrediction", ...] = ()  # every refinement, the last one too; empty: not kept
+    evidence: JointEvidence | None = None  # of networks that look for joints first
 
     def __len__(self) -> int:
         return len(self.betas)
@@ -47,4 +71,5 @@ class BodyPrediction:
             cam=self.cam.detach(),
             transl=self.transl.detach(),
             steps=tuple(step.detach() for step in self.steps),
+            evidence=self.evidence.detach() if self.evidence else None,
         )

@@ -19,7 +19,7 @@ from meshreg.metrics import pa_mpjpe, root_aligned_mpjpe
 from meshreg.models import builders
 from meshreg.models.architecture import ARCHITECTURES
 from meshreg.models.checkpoint import load_weights, save_model
-from meshreg.models.hmr import HMR
+from meshreg.models.hmr import HMR, made_for
 from meshreg.render.overlay import draw_overlay
 from meshreg.train.device import launch
 from meshreg.train.hmr_config import HmrConfig, ModelConfig
@@ -56,7 +56,7 @@ def main(config: HmrConfig) -> bool:
 
     # --- model and losses -------------------------------------------------------------------------
     torch.manual_seed(config.run.seed)
-    model = build_model(config.model, body)
+    model = build_model(config.model, body, image_size=config.data.size)
     terms = HmrTerms(config.losses, body).to(fabric.device)
 
     # --- loop -------------------------------------------------------------------------------------
@@ -73,8 +73,10 @@ def main(config: HmrConfig) -> bool:
     return finished
 
 
-def build_model(config: ModelConfig, body: Body) -> HMR:
+def build_model(config: ModelConfig, body: Body, *, image_size: int | None = None) -> HMR:
     """The network that the config names, with the weights it names.
+
+    It will be shown pictures of `image_size`, by default those that its builder has in mind.
 
     Raises:
         InputError: if there is no such builder, or it does not take the options.
@@ -90,6 +92,8 @@ def build_model(config: ModelConfig, body: Body) -> HMR:
         model = getattr(builders, config.builder)(body=body, weights=where, **config.options)
     except TypeError as error:
         raise InputError(f"model.options do not suit {config.builder} ({error}).") from error
+    if image_size is not None:
+        made_for(model, image_size)
     if config.start_from is not None:
         load_weights(model, config.start_from)
     return model

@@ -166,6 +166,10 @@ class LossConfig:
         betas: Shape coefficients.
         vertices: The surface from the pelvis, metres.
         camera: Keeps the scale away from zero.
+        map_cells: Which cell of its maps each joint is in, nats; for heads with joint maps.
+        map_points: Where a head with joint maps saw the joints, in half sides of the picture.
+        map_depth: How deep it saw them behind the pelvis, metres.
+        map_doubt: How well it knows its own errors, nats.
         pose_prior: Unlikely poses, nats; for runs without 3D.
         shape_prior: Unlikely shapes, nats; for runs without 3D.
         silhouette: The outline of the person.
@@ -183,6 +187,10 @@ class LossConfig:
     betas: TermConfig = TermConfig(0.01)
     vertices: TermConfig = TermConfig()
     camera: TermConfig = TermConfig(1.0)
+    map_cells: TermConfig = TermConfig()
+    map_points: TermConfig = TermConfig()
+    map_depth: TermConfig = TermConfig()
+    map_doubt: TermConfig = TermConfig()
     pose_prior: TermConfig = TermConfig()
     shape_prior: TermConfig = TermConfig()
     silhouette: TermConfig = TermConfig()
@@ -211,7 +219,8 @@ class LossConfig:
         }
 
 
-IN_3D = ("joints3d", "pose", "betas", "vertices")
+IN_3D = ("joints3d", "pose", "betas", "vertices", "map_depth")
+OF_MAPS = ("map_cells", "map_points", "map_depth", "map_doubt")
 BY_LABELS = ("silhouette", "outside", "dsr_mc", "dsr_c")
 
 

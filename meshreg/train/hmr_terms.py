@@ -20,7 +20,8 @@ from meshreg.losses.parameters import pose_error, scale_prior, shape_error, vert
 from meshreg.losses.priors import load_pose_prior, shape_prior
 from meshreg.losses.terms import Term, scheduled
 from meshreg.render.rasterizer import rasterizer
-from meshreg.train.hmr_config import BY_LABELS, DsrConfig, LossConfig
+from meshreg.train.hmr_config import BY_LABELS, OF_MAPS, DsrConfig, LossConfig
+from meshreg.train.map_terms import MapTerms
 
 
 class HmrTerms(nn.Module):
@@ -41,6 +42,7 @@ class HmrTerms(nn.Module):
                 load_semantic_prior(config.dsr.prior, body=body) if by_labels else no_labels(body)
             )
             self.labels = LabelTerms(config.dsr, body, prior)
+        self.maps = MapTerms(config) if any(name in self.wanted for name in OF_MAPS) else None
         self.pose_prior = load_pose_prior()[0] if "pose_prior" in self.wanted else None
 
     def forward(self, predict: Callable[..., Any], batch: Batch, step: int) -> Mapping[str, Term]:
@@ -60,6 +62,8 @@ class HmrTerms(nn.Module):
             name: scheduled(term.weight, step, start=term.start, ramp=term.ramp)
             for name, term in self.wanted.items()
         }
+        if self.maps is not None:
+            values |= self.maps(pred.evidence, batch)
         terms = {name: Term(weights[name], values[name]) for name in weights.keys() & values.keys()}
         if self.labels is not None:
             by_labels = {name: weights.get(name, 0.0) for name in BY_LABELS}
