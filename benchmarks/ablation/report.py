@@ -51,7 +51,8 @@ def write_report(plan: Plan, judge: Judge, page: Path | None = None) -> str:
     if page is not None:
         whole = page.read_text("utf-8")
         head, rest = whole.split(BEGIN)
-        page.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", "utf-8")
+        with written_whole(page) as temporary:
+            temporary.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", "utf-8")
     return text
 
 
