@@ -116,11 +116,11 @@ def _cells(scores: Mapping[str, Scores]) -> list[str]:
 
 
 def _difference(results: Results, arm: str, reference: str) -> list[str]:
-    """Bold where the interval is off zero and all seeds say the same."""
+    """Bold where the interval is off zero and all of several seeds say the same."""
     cells = []
     for name in MEASURES:
         interval, by_seed = paired_difference(results[arm][name], results[reference][name])
-        agreed = len({value > 0 for value in by_seed}) == 1
+        agreed = len(by_seed) > 1 and len({value > 0 for value in by_seed}) == 1
         surely = agreed and (interval.low > 0 or interval.high < 0)
         text = written(interval, digits=_digits(name) + 1, signed=True)
         cells.append(f"**{text}**" if surely else text)
