@@ -101,7 +101,7 @@ REFUSED = [
 def test_files_of_the_wrong_kind(tmp_path: Path, content: Any, sentence: str) -> None:
     with pytest.raises(InputError) as error:
         read_camera(written(tmp_path, content), SIZE)
-    assert sentence in str(error.value) and "camera.json" in str(error.value) + "camera.json"
+    assert sentence in str(error.value)
     assert "\n" not in str(error.value) and str(error.value).endswith(".")
 
 

@@ -111,6 +111,9 @@ def test_a_camera_turned_towards_a_person_has_it_in_the_middle() -> None:
     corners = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]]).double() * 60 + box[:2]
     reach = float((window.pixels(corners) - 111.5).abs().max())
     assert reach == pytest.approx(112.0, abs=1e-9)
+    rolled = cut_window(camera(), SIZE, box, 224, View(centred=True, roll=0.7))
+    torch.testing.assert_close(rolled.box[:2], camera()[:2, 2])
+    assert float(rolled.box[2]) == pytest.approx(float(window.box[2]))
     on_axis = torch.cat([camera()[:2, 2], torch.tensor([120.0]).double()])
     same, plain = (
         cut_window(camera(), SIZE, on_axis, 224, View(centred=turned)) for turned in (True, False)

@@ -60,6 +60,21 @@ def test_the_crop_just_shows_the_box(how: str) -> None:
         assert close(seen[:, :2] + seen[:, 2:], torch.full((40, 2), 99.0).double())
 
 
+@pytest.mark.parametrize("half", [(1e-3, 2e-4), (2e-4, 1e-3)])
+def test_pcl_fits_tiny_boxes_exactly(half: tuple[float, float]) -> None:
+    """Its rule for the size holds in the plane at the box's centre, along both axes."""
+    K, centre = some_cameras(40), some_boxes(40)[:, :2]
+    K[:, 0, 1] = 0
+    reach = torch.tensor(half).double()
+    crop = crop_towards(torch.cat([centre - reach, centre + reach], 1), K, 100, how="pcl")
+    axis = int(half[1] > half[0])
+    ends = torch.stack([centre, centre], 1)
+    ends[:, 0, axis] -= half[axis]
+    ends[:, 1, axis] += half[axis]
+    start, end = crop.pixels(ends)[..., axis].unbind(1)
+    assert close(end - start, torch.full((40,), 100.0).double(), 0.01)
+
+
 def test_crops_are_those_of_the_slow_way() -> None:
     for box, K in zip(some_boxes(20), some_cameras(20), strict=True):
         crop = crop_towards(box, K, 64)

@@ -109,6 +109,18 @@ def test_identity_changes_nothing_and_fine_patterns_turn_grey() -> None:
         assert float((small - 0.5).abs().max()) < 0.15
 
 
+def test_what_a_turn_shrinks_turns_grey_too() -> None:
+    """Far from the axis flat pictures are stretched, so their turned crops have fewer pixels."""
+    picture = (torch.rand(1, 600, 800) > 0.5).to(torch.uint8).mul(255).expand(3, 600, 800)
+    K = torch.tensor([[180.0, 0, 60], [0, 180, 60], [0, 0, 1]]).double()
+    R = turn_towards(torch.tensor([480.0, 400.0]).double(), K)
+    H = homography(R, K, torch.tensor([[190.0, 0, 20], [0, 190, 20], [0, 0, 1]]).double())
+    batch = warp_pictures(picture[None], H[None], (41, 41))[0, 0].numpy()
+    single = warp_image(picture.permute(1, 2, 0).contiguous().numpy(), H.numpy(), (41, 41))[..., 0]
+    for drawn in (batch, single):
+        assert drawn[13:28, 13:28].std() < 30  # 127.5 before; each shows some 30 pixels
+
+
 def test_pixels_keep_their_places_when_pictures_shrink() -> None:
     """The weight of a soft dot is where the homography puts its centre."""
     y, x = torch.meshgrid(torch.arange(400.0), torch.arange(400.0), indexing="ij")
