@@ -219,6 +219,21 @@ def test_a_camera_file(inputs: dict[str, Path], capsys: pytest.CaptureFixture[st
     assert_refused(arguments(inputs, f"--camera={camera}"), capsys, "is for a 7x120 picture")
 
 
+def test_a_photo_that_knows_its_focal_length(
+    inputs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 1  # Pillow writes no EXIF into a PNG unless there is a tag at the top
+    exif.get_ifd(0x8769)[0xA405] = 40
+    with Image.open(inputs["image"]) as opened:
+        opened.save(inputs["image"], exif=exif)
+    assert main(arguments(inputs)) == 0
+    assert "EXIF: 40 mm" in capsys.readouterr().out
+    assert load_npz(inputs["out"] / "result.npz").K[0, 0] == pytest.approx(40 / 43.2666 * 150, 1e-4)
+    assert main(arguments(inputs, "--exif", "false")) == 0
+    assert "guessed" in capsys.readouterr().out
+
+
 def test_an_output_folder_that_cannot_be(
     inputs: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

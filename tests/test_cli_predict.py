@@ -120,6 +120,28 @@ def test_without_boxes_the_whole_picture_is_taken_with_a_warning(
     assert "guessed: focal length = image diagonal" in said
 
 
+def test_the_focal_length_is_taken_from_exif_unless_told_otherwise(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = draw(tmp_path / "phone.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # held upright
+    exif.get_ifd(0x8769)[0xA405] = 26
+    with Image.open(photo) as opened:
+        opened.save(photo, exif=exif)
+    code, said, _ = run(capsys, photo, model)
+    assert code == 0 and "focal length 120, 120 px; EXIF: 26 mm" in said
+    record = load_npz(tmp_path / "out" / "phone_0.npz")
+    assert record.K[0, 0] == pytest.approx(26 / 43.2666 * 200, rel=1e-4)
+    assert record.image_size == SIZE[::-1] and record.K_source.startswith("EXIF")
+    for option, words in (
+        ("--exif=false", "guessed"),
+        ("--focal=150", "as given"),
+        ("--fov=60", "as given"),
+    ):
+        assert words in run(capsys, photo, model, option)[1]
+
+
 def test_a_folder_goes_on_after_broken_pictures(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

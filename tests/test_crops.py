@@ -28,6 +28,8 @@ VIEWS = [
     View(flip=True),
     View(roll=0.5),
     View(roll=-2.0, flip=True, scale=0.7, shift=(0.1, -0.2)),
+    View(centred=True),
+    View(centred=True, roll=0.4, flip=True, scale=1.2, shift=(0.1, 0.0)),
 ]
 
 
@@ -83,6 +85,62 @@ def test_the_posed_body_is_seen_in_the_window(body: Body, view: View) -> None:
     shown = project(again.joints[0].double(), window.K) - project(moved, window.K)
     assert float(shown.abs().max()) < (1.0 if view.flip else 1e-3)
     assert torch.allclose(torch.linalg.det(window.pose(pose[0])), torch.ones(24).double())
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_what_was_predicted_comes_back(body: Body, view: View) -> None:
+    _, pose, transl = person(body)
+    window, names = cut(view, square=False), SKELETONS["smpl24"]
+    points, pelvis = torch.randn(24, 3), torch.tensor([0.1, -0.2, 0.05])
+    pixels = points[:, :2] * 50 + 300
+    close = {"rtol": 0, "atol": 1e-9}
+    back = window.points_back(window.points(points, names), names)
+    torch.testing.assert_close(back, points.double(), **close)
+    back = window.pixels_back(window.pixels(pixels, names), names)
+    torch.testing.assert_close(back, pixels.double(), **close)
+    torch.testing.assert_close(window.pose_back(window.pose(pose[0])), pose[0].double(), **close)
+    back = window.transl_back(window.transl(transl[0], pelvis), pelvis)
+    torch.testing.assert_close(back, transl[0].double(), **close)
+
+
+def test_a_camera_turned_towards_a_person_has_it_in_the_middle() -> None:
+    box = torch.tensor([560.0, 100.0, 120.0]).double()
+    window = cut_window(camera(), SIZE, box, 224, View(centred=True))
+    assert float((window.pixels(box[None, :2]) - 111.5).abs().max()) < 1e-9
+    torch.testing.assert_close(window.box[:2], camera()[:2, 2])
+    corners = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]]).double() * 60 + box[:2]
+    reach = float((window.pixels(corners) - 111.5).abs().max())
+    assert reach == pytest.approx(112.0, abs=1e-9)
+    rolled = cut_window(camera(), SIZE, box, 224, View(centred=True, roll=0.7))
+    torch.testing.assert_close(rolled.box[:2], camera()[:2, 2])
+    assert float(rolled.box[2]) == pytest.approx(float(window.box[2]))
+    on_axis = torch.cat([camera()[:2, 2], torch.tensor([120.0]).double()])
+    same, plain = (
+        cut_window(camera(), SIZE, on_axis, 224, View(centred=turned)) for turned in (True, False)
+    )
+    torch.testing.assert_close(same.crop_from_full, plain.crop_from_full)
+    torch.testing.assert_close(same.box, plain.box)
+
+
+def test_a_sphere_is_round_only_for_a_camera_that_turned_to_it() -> None:
+    """Perspective stretches what is beside the axis; a drawn sphere shows by how much."""
+    K = intrinsics(200.0, 200.0, 199.5, 199.5).double()
+    centre, radius = torch.tensor([1.2, 0.6, 1.5]).double(), 0.2
+    y, x = torch.meshgrid(torch.arange(400.0), torch.arange(400.0), indexing="ij")
+    rays = torch.stack([(x - 199.5) / 200, (y - 199.5) / 200, torch.ones_like(x)], -1).double()
+    along = (rays @ centre) / rays.norm(dim=-1)
+    hit = (centre @ centre - along.square()) < radius**2
+    image = np.repeat(hit.numpy()[..., None], 3, 2).astype(np.uint8) * 255
+    box = torch.cat([project(centre[None], K)[0], torch.tensor([110.0]).double()])
+
+    def stretch(view: View) -> float:
+        window = cut_window(K, (400, 400), box, 128, view)
+        drawn = warp_image(image, window.crop_from_full.numpy(), (128, 128))[..., 0]
+        spread = np.linalg.eigvalsh(np.cov(np.argwhere(drawn > 127).T))
+        return float(np.sqrt(spread[1] / spread[0]))
+
+    assert stretch(View()) > 1.3
+    assert stretch(View(centred=True)) < 1.02
 
 
 def test_twice_mirrored_is_unchanged() -> None:

@@ -230,6 +230,18 @@ def test_a_picture_lying_on_its_side_is_turned_by_its_exif(
     assert same(upright, file, atol=1e-6) and same(upright, pillow, atol=1e-6)
 
 
+def test_files_tell_their_focal_length(predictor: Predictor, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = 50
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(picture()).save(path, exif=exif)
+    with Image.open(path) as opened:
+        people = predictor.predict([path, opened, picture()])
+    assert [person.K_source.startswith("EXIF: 50 mm") for person in people] == [True, True, False]
+    (given,) = predictor.predict(path, camera=camera_from_fov(50.0, SIZE))
+    assert "50 degrees" in given.K_source
+
+
 # --- what a person can do -------------------------------------------------------------------------
 def test_a_record_survives_its_file_and_poses_the_same_body(
     predictor: Predictor, body: Body, tmp_path: Path

@@ -1,5 +1,6 @@
-"""The camera that the user described, or the usual guess; shared by all commands on pictures."""
+"""The camera that the user described, else the file's, else a guess; for commands on pictures."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshreg.cli.options import FitOptions, PredictOptions
@@ -9,7 +10,7 @@ if TYPE_CHECKING:
     from meshreg.geometry.cameras import Camera
 
 
-CameraOptions = FitOptions | PredictOptions  # those with camera, focal, fov and fov_axis
+CameraOptions = FitOptions | PredictOptions  # those with camera, focal, fov, fov_axis and exif
 
 
 def check_camera_options(options: CameraOptions) -> None:
@@ -24,13 +25,14 @@ def check_camera_options(options: CameraOptions) -> None:
         raise InputError(f"{' and '.join(given)} contradict each other: give only one of them.")
 
 
-def chosen_camera(options: CameraOptions, size: tuple[int, int]) -> "Camera":
-    """The camera of a picture of this size (height, width).
+def chosen_camera(options: CameraOptions, size: tuple[int, int], picture: Path) -> "Camera":
+    """The camera of a picture whose size (height, width) is that after turning it upright.
 
     Raises:
         InputError: if it was described twice, or not sensibly.
     """
     from meshreg.data.camera_files import read_camera
+    from meshreg.data.exif import picture_camera
     from meshreg.geometry.cameras import camera_from_focal, camera_from_fov, guess_camera
 
     check_camera_options(options)
@@ -40,7 +42,7 @@ def chosen_camera(options: CameraOptions, size: tuple[int, int]) -> "Camera":
         return camera_from_focal(options.focal, size)
     if options.fov is not None:
         return camera_from_fov(options.fov, size, axis=options.fov_axis)
-    return guess_camera(size)
+    return picture_camera(picture, size) if options.exif else guess_camera(size)
 
 
 def camera_line(camera: "Camera") -> str:

@@ -43,7 +43,7 @@ def run_fit(options: FitOptions) -> None:
     )
     console = Console(highlight=False, markup=False, soft_wrap=True)
     labels = _labels(options, size, console)
-    camera = chosen_camera(options, size)
+    camera = chosen_camera(options, size, options.image)
     check_writable(options.out)  # before the work rather than after it
     fitter = _fitter(options)
     fit = _fit_with_progress(fitter, keypoints, camera, labels, console)

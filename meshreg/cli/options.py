@@ -18,10 +18,11 @@ class FitOptions:
         keypoints: 2D joints of the person: COCO or OpenPose JSON.
         semantics: Label map of the picture: ids, 255 for unknown; or a black and white mask.
         scheme: What the ids of the label map mean.
-        camera: JSON with K, or with fx, fy, cx, cy, in pixels.
+        camera: JSON with K, or with fx, fy, cx, cy, in pixels; or a calibration by OpenCV or ROS.
         focal: Focal length in pixels.
         fov: Field of view in degrees.
         fov_axis: What the field of view spans.
+        exif: Without these, take the focal length from the picture's EXIF data, if it is there.
         body: "builtin", "smpl_neutral", "smpl_male", "smpl_female", or the path of a body file.
         folder: Where licensed models are kept.
         person: Which person of the keypoint file, from 0; default the largest.
@@ -38,6 +39,7 @@ class FitOptions:
     focal: float | None = None
     fov: float | None = None
     fov_axis: Literal["x", "y", "diagonal"] = "x"
+    exif: bool = True
     body: str = "builtin"
     folder: Path = Path("body_models")
     person: int | None = None
@@ -56,10 +58,11 @@ class PredictOptions:
             name, or COCO.
         keypoints: 2D joints of the people, COCO or OpenPose JSON, or a folder of such files named
             like the pictures; without --boxes they also say where people are.
-        camera: JSON with K, or with fx, fy, cx, cy, in pixels.
+        camera: JSON with K, or with fx, fy, cx, cy, in pixels; or a calibration by OpenCV or ROS.
         focal: Focal length in pixels.
         fov: Field of view in degrees.
         fov_axis: What the field of view spans.
+        exif: Without these, take the focal length from the picture's EXIF data, if it is there.
         model: A model file of meshreg's; default the weights that come with it.
         body: The body that the model predicts, if it is not where its file says: "builtin",
             "smpl_neutral", or a body file.
@@ -84,6 +87,7 @@ class PredictOptions:
     focal: float | None = None
     fov: float | None = None
     fov_axis: Literal["x", "y", "diagonal"] = "x"
+    exif: bool = True
     model: Path | None = None
     body: str | None = None
     folder: Path = Path("body_models")

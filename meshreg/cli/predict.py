@@ -162,7 +162,7 @@ def _predict_one(
 
     image = read_image(path)
     size = image.shape[0], image.shape[1]
-    camera = chosen_camera(options, size)
+    camera = chosen_camera(options, size, path)
     keypoints = _given_keypoints(options.keypoints, path, size)
     boxes, source = _boxes(options, tools, image, path, keypoints)
     picture = _Picture(name, image, camera, keypoints, boxes, source)

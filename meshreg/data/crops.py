@@ -1,10 +1,9 @@
 """Cutting a person out of a picture, turned, mirrored or resized, with everything that is known.
 
-A turn is one of the camera about its own axis, not of the picture about the person: K stays true,
-and the body's root turns by exactly that angle. Pixel operations are in `meshreg.data.images`.
+A turn is one of the camera, not of the picture about the person: K stays true, and the body's root
+turns exactly as the camera does. Pixel operations are in `meshreg.data.images`.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from meshreg.body.skeleton import SKELETONS, Skeleton
+from meshreg.geometry import perspective
+from meshreg.geometry.turned_crop import crop_towards
 
 _MIRROR = torch.diag(torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64))
 
@@ -24,6 +25,9 @@ class View:
     roll: float = 0.0  # radians that the picture turns clockwise, because the camera rolls
     flip: bool = False  # whether the picture is mirrored left to right, after the turn
     shift: tuple[float, float] = (0.0, 0.0)  # of the box, in its new sides, right and down
+    # Whether the camera first turns towards the box, which undoes the distortion of perspective;
+    # only where K is known
+    centred: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +35,9 @@ class Window:
     """A square view of a full picture, and what happens to all that is in it; double precision."""
 
     size: int  # side, pixels
-    crop_from_full: Float[Tensor, "3 3"]  # affine; pixels of the full picture to the window's
-    R_new_cam: Float[Tensor, "3 3"]  # the camera's roll
+    # Homography, affine unless centred; pixels of the full picture to the window's
+    crop_from_full: Float[Tensor, "3 3"]
+    R_new_cam: Float[Tensor, "3 3"]  # the camera's turn
     flip: bool
     K: Float[Tensor, "3 3"]  # of the window, pixels
     K_full: Float[Tensor, "3 3"]  # of the full picture as turned and mirrored, pixels
@@ -42,8 +47,15 @@ class Window:
         self, points_px: Float[Tensor, "N 2"], joints: Skeleton | None = None
     ) -> Float[Tensor, "N 2"]:
         """Where points of the full picture are in the window; `joints` says which swap sides."""
-        A = self.crop_from_full
-        return self.swapped(points_px.double() @ A[:2, :2].T + A[:2, 2], joints)
+        moved = perspective.move_pixels(points_px.double(), self.crop_from_full)
+        return self.swapped(moved, joints)
+
+    def pixels_back(
+        self, points_px: Float[Tensor, "N 2"], joints: Skeleton | None = None
+    ) -> Float[Tensor, "N 2"]:
+        """Where points of the window are in the full picture."""
+        back = torch.linalg.inv(self.crop_from_full)
+        return self.swapped(perspective.move_pixels(points_px.double(), back), joints)
 
     def points(
         self, points_cam: Float[Tensor, "N 3"], joints: Skeleton | None = None
@@ -51,13 +63,22 @@ class Window:
         """Where points of the camera's frame are in that of the window's."""
         return self.swapped(points_cam.double() @ self._matrix.T, joints)
 
+    def points_back(
+        self, points: Float[Tensor, "N 3"], joints: Skeleton | None = None
+    ) -> Float[Tensor, "N 3"]:
+        """Where points of the window's frame are in the full picture's camera."""
+        return self.swapped(points.double() @ self._matrix, joints)
+
     def pose(self, pose_rotmat: Float[Tensor, "24 3 3"]) -> Float[Tensor, "24 3 3"]:
         """The pose whose body is seen in the window."""
-        turned = pose_rotmat.double().clone()
-        turned[0] = self.R_new_cam @ turned[0]
-        if self.flip:
-            turned = self.swapped(_MIRROR @ turned @ _MIRROR, SKELETONS["smpl24"])
-        return turned
+        return self._mirrored(perspective.turn_pose(self.R_new_cam, pose_rotmat.double()))
+
+    def pose_back(self, pose_rotmat: Float[Tensor, "24 3 3"]) -> Float[Tensor, "24 3 3"]:
+        """The pose in the full picture's camera of a body that is seen in the window."""
+        return perspective.turn_pose(self.R_new_cam.T, self._mirrored(pose_rotmat.double()))
+
+    def _mirrored(self, pose: Float[Tensor, "24 3 3"]) -> Float[Tensor, "24 3 3"]:
+        return self.swapped(_MIRROR @ pose @ _MIRROR, SKELETONS["smpl24"]) if self.flip else pose
 
     def transl(
         self, transl: Float[Tensor, "3"], pelvis_rest: Float[Tensor, "3"]
@@ -68,6 +89,13 @@ class Window:
         """
         rest = pelvis_rest.double()
         return self.points((rest + transl.double())[None])[0] - rest
+
+    def transl_back(
+        self, transl: Float[Tensor, "3"], pelvis_rest: Float[Tensor, "3"]
+    ) -> Float[Tensor, "3"]:
+        """The translation in the full picture's camera of a body that is seen in the window."""
+        rest = pelvis_rest.double()
+        return self.points_back((rest + transl.double())[None])[0] - rest
 
     def swapped(
         self, values: Float[Tensor, "N *rest"], joints: Skeleton | None
@@ -87,18 +115,26 @@ def cut_window(  # noqa: PLR0913
     size: int,
     view: View | None = None,
 ) -> Window:
-    """The window of `size` pixels that shows `box` (centre x, centre y, side) of a picture."""
+    """The window of `size` pixels that shows `box` (centre x, centre y, side) of a picture.
+
+    Raises:
+        InputError: if the camera is to turn towards the box and cannot.
+    """
     view = view or View()
     assert size > 0 and view.scale > 0, (size, view)
     K, box = K_full.double(), box.double()
-    R = _roll(view.roll)
-    moved = K @ R @ torch.linalg.inv(K)  # of pixels; affine, since the optical axis stays
+    R = perspective.roll_turn(torch.tensor(view.roll, dtype=torch.float64))
+    side = box[2]
+    if view.centred:
+        towards, side = _turned(box, K)
+        R = R @ towards
+    moved = perspective.homography(R, K)
     if view.flip:
         mirror = _MIRROR.clone()
         mirror[0, 2] = full_size[1] - 1
         moved, K = mirror @ moved, mirror @ K @ _MIRROR
-    centre = moved[:2, :2] @ box[:2] + moved[:2, 2]
-    side = box[2] * view.scale
+    centre = perspective.move_pixels(box[None, :2], moved)[0]
+    side = side * view.scale
     centre = centre + side * torch.tensor(view.shift, dtype=torch.float64)
     cut = _crop(centre, side, size)
     return Window(
@@ -112,10 +148,14 @@ def cut_window(  # noqa: PLR0913
     )
 
 
-def _roll(angle: float) -> Float[Tensor, "3 3"]:
-    """A turn about z by which things in the picture (x right, y down) turn clockwise."""
-    c, s = math.cos(angle), math.sin(angle)
-    return torch.tensor([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+def _turned(
+    box: Float[Tensor, "3"], K: Float[Tensor, "3 3"]
+) -> tuple[Float[Tensor, "3 3"], Float[Tensor, ""]]:
+    """The camera's turn towards a square, and the side of one around it in the turned picture."""
+    square = torch.cat([box[:2] - box[2] / 2, box[:2] + box[2] / 2])
+    R = crop_towards(square, K, 1).R_crop_full  # refuses what no camera can see
+    corners = perspective.move_box(square, perspective.homography(R, K))
+    return R, 2 * (corners.unflatten(0, (2, 2)) - K[:2, 2]).abs().max()
 
 
 def _crop(centre: Float[Tensor, "2"], side: Float[Tensor, ""], size: int) -> Float[Tensor, "3 3"]:

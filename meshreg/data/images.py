@@ -85,32 +85,62 @@ def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def warp_image(
     image: np.ndarray, to_from: np.ndarray, size: tuple[int, int]
 ) -> np.ndarray:  # (H, W, 3)
-    """A picture under an affine map (3x3) of pixel coordinates, black where it shows nothing.
+    """A picture under a homography (3x3) of pixel coordinates, black where it shows nothing.
 
     Where it shrinks, several samples are averaged per pixel, so that fine patterns turn grey rather
-    than into other patterns.
+    than into other patterns. How much it shrinks is taken from the middle of the result.
     """
     import cv2
 
-    shrinkage = 1 / np.sqrt(abs(np.linalg.det(to_from[:2, :2])))
+    shrinkage = _shrinkage(to_from, size)
     times = int(np.clip(np.ceil(shrinkage - 1e-6), 1, MAX_OVERSAMPLING))
     finer = np.diag([times, times, 1.0])
     finer[:2, 2] = (times - 1) / 2  # pixel centres are integers on both grids
-    drawn = cv2.warpAffine(
-        image, (finer @ to_from)[:2], (size[1] * times, size[0] * times), flags=cv2.INTER_LINEAR
-    )
+    finer_size = size[1] * times, size[0] * times
+    if _is_affine(to_from):
+        drawn = cv2.warpAffine(image, (finer @ to_from)[:2], finer_size, flags=cv2.INTER_LINEAR)
+    else:
+        drawn = cv2.warpPerspective(image, finer @ to_from, finer_size, flags=cv2.INTER_LINEAR)
+        drawn[_depths(finer @ to_from, finer_size[::-1]) <= 0] = 0
     return drawn if times == 1 else cv2.resize(drawn, size[::-1], interpolation=cv2.INTER_AREA)
 
 
 def warp_labels(
     labels: np.ndarray, to_from: np.ndarray, size: tuple[int, int], outside: int
 ) -> np.ndarray:  # (H, W)
-    """A label map under an affine map (3x3) of pixel coordinates: nearest labels, never a mix."""
+    """A label map under a homography (3x3) of pixel coordinates: nearest labels, never a mix."""
     back = np.linalg.inv(to_from)
     y, x = np.mgrid[: size[0], : size[1]]
-    column = np.floor(back[0, 0] * x + back[0, 1] * y + back[0, 2] + 0.5).astype(np.int64)
-    row = np.floor(back[1, 0] * x + back[1, 1] * y + back[1, 2] + 0.5).astype(np.int64)
+    depth = _depths(to_from, size)
+    seen = depth > 0
+    safe = np.where(seen, depth, 1.0)
+    column, row = (
+        np.floor((line[0] * x + line[1] * y + line[2]) / safe + 0.5)
+        .clip(-1, 2**31)
+        .astype(np.int64)
+        for line in back[:2]
+    )
     height, width = labels.shape
-    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    inside = seen & (row >= 0) & (row < height) & (column >= 0) & (column < width)
     nearest = labels[row.clip(0, height - 1), column.clip(0, width - 1)]
     return np.where(inside, nearest, np.asarray(outside, labels.dtype))
+
+
+def _is_affine(to_from: np.ndarray) -> bool:
+    return bool((to_from[2] == (0, 0, 1)).all())
+
+
+def _depths(to_from: np.ndarray, size: tuple[int, int]) -> np.ndarray:  # (H, W)
+    """What the result's pixels are divided by; not positive where the picture shows nothing.
+
+    Turned cameras also look at what was behind the first one, where homographies put the picture
+    once more, upside down.
+    """
+    line = np.linalg.inv(to_from)[2]
+    return line[1] * np.arange(size[0])[:, None] + line[0] * np.arange(size[1]) + line[2]
+
+
+def _shrinkage(to_from: np.ndarray, size: tuple[int, int]) -> float:
+    """How many of the picture's pixels make one of the result, per axis and in its middle."""
+    depth = abs(np.linalg.inv(to_from)[2] @ [(size[1] - 1) / 2, (size[0] - 1) / 2, 1.0])
+    return float(1 / np.sqrt(abs(np.linalg.det(to_from)) * max(depth, 1e-6) ** 3))

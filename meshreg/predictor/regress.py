@@ -13,6 +13,7 @@ from torch import Tensor
 from meshreg.body.smpl import Body
 from meshreg.data.boxes import check_boxes, square_around, whole_picture
 from meshreg.data.crops import cut_window
+from meshreg.data.exif import picture_camera
 from meshreg.data.images import read_image, upright_rgb, warp_image
 from meshreg.errors import InputError, MissingFileError
 from meshreg.geometry.cameras import Camera, guess_camera
@@ -74,7 +75,8 @@ class Predictor:
                 latter two are turned upright first, and boxes and cameras are about that.
             boxes: (N, 4) left, top, right, bottom in pixels, a list of these for a list of
                 pictures; None takes each whole picture for one person.
-            camera: of the whole picture, one for all or a list; None guesses.
+            camera: of the whole picture, one for all or a list; None takes the focal length from
+                EXIF data, and guesses where there are none.
             scores: (N,) of the boxes, as `boxes`; kept with each person.
 
         Raises:
@@ -92,8 +94,10 @@ class Predictor:
         waiting: list[_Crop] = []
         # One picture at a time: many large ones need not fit into memory together.
         for index, picture in enumerate(pictures):
-            given = per_boxes[index], per_scores[index], cameras[index]
-            waiting += self._crops(_rgb(picture), _name(picture, index), index, *given)
+            image = _rgb(picture)
+            own = cameras[index] or _camera(picture, image)
+            given = per_boxes[index], per_scores[index], own
+            waiting += self._crops(image, _name(picture, index), index, *given)
             while len(waiting) >= self.batch_size:
                 people += self._people(waiting[: self.batch_size])
                 waiting = waiting[self.batch_size :]
@@ -115,10 +119,9 @@ class Predictor:
         index: int,
         boxes: Any,
         scores: Any,
-        camera: Camera | None,
+        camera: Camera,
     ) -> list[_Crop]:
         size = image.shape[0], image.shape[1]
-        camera = camera or guess_camera(size)
         if camera.size != size or camera.K.shape != (3, 3):
             raise InputError(
                 f"the camera is for a {camera.size[1]}x{camera.size[0]} picture but {what} is "
@@ -210,6 +213,12 @@ def _for_each(values: Any, count: int, several: bool, what: str) -> list[Any]:
 
 def _name(picture: Picture, index: int) -> str:
     return Path(picture).name if isinstance(picture, (str, Path)) else f"picture {index}"
+
+
+def _camera(picture: Picture, image: np.ndarray) -> Camera:
+    """The camera that a file tells; arrays tell nothing."""
+    size = image.shape[0], image.shape[1]
+    return guess_camera(size) if isinstance(picture, np.ndarray) else picture_camera(picture, size)
 
 
 def _rgb(picture: Picture) -> np.ndarray:
