@@ -72,7 +72,7 @@ def place_joints(
 
 
 def _taken(
-    placed: list[Float[Tensor, "*batch n 3"]], joints: list[int]
+    placed: list[Float[Tensor, "*batch _n 3"]], joints: list[int]
 ) -> Float[Tensor, "*batch N 3"]:
     """Joints that are spread over the levels placed so far."""
     return torch.cat(placed, -2)[..., joints, :]

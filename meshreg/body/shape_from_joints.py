@@ -70,7 +70,7 @@ def searched_first_beta(
         InputError: if a joint is not finite, or the body has fewer shape columns than `betas`.
     """
     errors = candidate_errors(skeleton, joints, betas, candidates=candidates)
-    values = torch.tensor(candidates).to(betas)
+    values = torch.tensor(candidates, dtype=betas.dtype, device=betas.device)
     return torch.cat([values[errors.argmin(1)][:, None], betas[:, 1:]], 1)
 
 
@@ -85,7 +85,7 @@ def candidate_errors(
     """How far each candidate leaves the joints from their seen x and y, metres on average."""
     check_joints(joints)
     skeleton = skeleton.like(joints)
-    values = torch.tensor(candidates).to(joints)[:, None, None]
+    values = torch.tensor(candidates, dtype=joints.dtype, device=joints.device)[:, None, None]
     steps = values * skeleton.shapedirs[..., 0]
     errors = []
     for some, their in zip(joints.split(AT_ONCE), betas.to(joints).split(AT_ONCE), strict=True):

@@ -16,14 +16,14 @@ CENTRES, EDGES = -0.5, 0.0
 
 
 def cell_places(
-    number: int, stride: float, *, start: float = CENTRES, like: Tensor
+    number: int, stride: int, *, start: float = CENTRES, like: Tensor
 ) -> Float[Tensor, " n"]:
     """Pixel coordinates of the centres of a row of cells that are `stride` pixels wide."""
     return (torch.arange(number).to(like) + 0.5) * stride + start
 
 
 def expected_places(
-    logits: Float[Tensor, "B J h w"], stride: float, *, start: float = CENTRES
+    logits: Float[Tensor, "B J h w"], stride: int, *, start: float = CENTRES
 ) -> Float[Tensor, "B J 2"]:
     """The mean place of each heat map after a softmax, in pixels of the picture."""
     height, width = logits.shape[-2:]
@@ -65,7 +65,7 @@ def mean_focal(K: Float[Tensor, "B 3 3"]) -> Float[Tensor, " B"]:
 def ray_map(
     K: Float[Tensor, "B 3 3"],
     grid: tuple[int, int],
-    stride: float,
+    stride: int,
     *,
     start: float = CENTRES,
 ) -> Float[Tensor, "B 2 h w"]:

@@ -29,7 +29,7 @@ class PixelRule:
     start: float = CENTRES  # the picture's edge
     one_focal: bool = False  # whether both axes have the mean focal length
 
-    def mirrored_x(self, x: Float[Tensor, "*shape"], width: float) -> Float[Tensor, "*shape"]:
+    def mirrored_x(self, x: Float[Tensor, "*shape"], width: int) -> Float[Tensor, "*shape"]:
         """Where a place is in the mirror image of a picture."""
         return width + 2 * self.start - x
 
@@ -81,7 +81,7 @@ class Reading:
         )
 
 
-def read(raw: RawOutput, stride: float, rule: PixelRule) -> Reading:
+def read(raw: RawOutput, stride: int, rule: PixelRule) -> Reading:
     """Apply the activations; in single precision at least, whatever the network ran in."""
     heatmaps, depth, density = (_at_least_single(x) for x in (raw.heatmaps, raw.depth, raw.density))
     depth = DEPTH_RANGE * (2 * depth.sigmoid() - 1)

@@ -55,7 +55,8 @@ class HRNetTrunk(Trunk):
 
     def __init__(self, parts: Backbone) -> None:
         super().__init__(parts)
-        self.fine: int = parts.network.stage4_cfg["num_channels"][0]  # type: ignore[union-attr, index, assignment]
+        network: Any = parts.network
+        self.fine = network.stage4_cfg["num_channels"][0]
 
     def forward(
         self, x: Float[Tensor, "B 3 H W"], encoding: Float[Tensor, "B E h w"]
@@ -94,7 +95,8 @@ class ResNetTrunk(Trunk):
 
     def __init__(self, parts: Backbone) -> None:
         super().__init__(parts)
-        channels = [info["num_chs"] for info in parts.network.feature_info[1:]]  # type: ignore[union-attr, index]
+        network: Any = parts.network
+        channels = [info["num_chs"] for info in network.feature_info[1:]]
         self.encoded, self.whole, self.fine = channels[0], channels[-1], PYRAMID
         self.lateral = nn.ModuleList(nn.Conv2d(number, PYRAMID, 1) for number in channels)
         self.smooth = nn.Sequential(

@@ -1,4 +1,4 @@
-"""Weights released with PersPose: read completely or refused, the licensed body in them left out."""
+"""Weights released with PersPose: read completely or refused, without the licensed body in them."""
 
 from collections.abc import Mapping
 from pathlib import Path
