@@ -1,9 +1,6 @@
 """PersPose as a network: its trunks, its camera, its mirror image, its files."""
 
-import importlib.util
-import json
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -13,8 +10,9 @@ from meshreg.body.rest_skeleton import RestSkeleton
 from meshreg.body.smpl import Body, load_body
 from meshreg.errors import InputError, MissingFileError
 from meshreg.geometry.cameras import project
+from meshreg.losses.perspose import WEIGHTS, PersPoseTruth, perspose_terms
+from meshreg.losses.terms import total
 from meshreg.models.perspose import (
-    PERSPOSE_ARCHITECTURES,
     PersPose,
     PersPoseArchitecture,
     build_perspose,
@@ -22,9 +20,8 @@ from meshreg.models.perspose import (
     solve_body,
 )
 from meshreg.models.perspose_files import load_perspose, save_perspose
-from meshreg.models.perspose_heads import RELEASED, Reading, averaged, in_camera
 from meshreg.models.perspose_trunks import perspose_trunk
-from meshreg.models.released_perspose import load_released_perspose, released_name
+from tests.joint_people import people
 
 SMALL = PersPoseArchitecture(trunk="resnet18", image_size=64)
 
@@ -35,39 +32,9 @@ def body() -> Body:
 
 
 @pytest.fixture(scope="module")
-def wide_body(body: Body) -> Body:
-    """A body with 11 shape columns, as released weights need; the last one does nothing."""
-    wide = load_body()
-    wide.num_betas = 11
-    for name in ("shapedirs", "joints_shapedirs"):
-        setattr(wide, name, torch.nn.functional.pad(getattr(body, name), (0, 1)))
-    return wide
-
-
-@pytest.fixture(scope="module")
 def small(body: Body) -> PersPose:
     torch.manual_seed(0)
     return build_perspose(SMALL, body=body).eval()
-
-
-@pytest.fixture(scope="module")
-def table(reference_fixtures: Path) -> dict:
-    return json.loads((reference_fixtures / "perspose" / "keys.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def rule(reference_fixtures: Path) -> ModuleType:
-    file = reference_fixtures / "perspose" / "fill_rule.py"
-    spec = importlib.util.spec_from_file_location("perspose_fill_rule", file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def large(wide_body: Body) -> PersPose:
-    return build_perspose(PERSPOSE_ARCHITECTURES["perspose_released"], body=wide_body).eval()
 
 
 def intrinsics(focal: float, size: int, number: int = 2) -> Tensor:
@@ -78,122 +45,6 @@ def intrinsics(focal: float, size: int, number: int = 2) -> Tensor:
 
 def pictures(size: int = 64, number: int = 2) -> Tensor:
     return torch.randint(0, 256, (number, 3, size, size), dtype=torch.uint8)
-
-
-# --- the released network -------------------------------------------------------------------------
-def test_every_key_and_shape_is_as_released(large: PersPose, table: dict) -> None:
-    ours = {released_name(key): value for key, value in large.state_dict().items()}
-    theirs = {row["name"]: row for row in table["keys"] if not row["smpl"]}
-    assert len(ours) == 1967 and set(ours) == set(theirs)
-    for name, value in ours.items():
-        assert list(value.shape) == theirs[name]["shape"], name
-        assert str(value.dtype).removeprefix("torch.") in theirs[name]["dtype"], name
-    assert sum(p.numel() for p in large.parameters()) == 75_713_559
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_reference_numbers_of_the_whole_network(
-    dtype: torch.dtype,
-    large: PersPose,
-    rule: ModuleType,
-    reference_fixtures: Path,
-) -> None:
-    net = torch.load(reference_fixtures / "perspose" / "net.pt", weights_only=True)
-    keys = {key: released_name(key) for key in large.state_dict()}
-    state = large.state_dict()
-    large.load_state_dict(
-        {key: rule.value(name, tuple(state[key].shape), "hash", 0.7) for key, name in keys.items()}
-    )
-    model = large.to(dtype)
-    norm = model.trunk.backbone
-    image = net["images"][net["image_index"]].to(dtype) * norm.std + norm.mean
-    K, expected = net["K_crop"].to(dtype), net["hash_f64"]
-    options = {"known_camera": torch.tensor([name != "coco" for name in net["dataset_name"]])}
-    with torch.no_grad():
-        first = model.reading(image, K, **options)
-        mirrored = model.reading(image, K, **options, mirror=True)
-    assert_reading(first, expected["out_noflip"], dtype)
-    assert_reading(mirrored, expected["out_flip"], dtype)
-    found, goal = in_camera(averaged(first, mirrored), K, RELEASED), expected["forward_eval"]
-    skeleton = RestSkeleton(template=net["rest_joints_mean"], shapedirs=net["rest_joints_dirs"])
-    solved = solve_body(found, skeleton, stature="search")
-    assert (found.joints_cam - goal["xyz"] - goal["xyz0"]).abs().max() < 1e-5
-    assert (solved.betas - goal["beta"]).abs().max() < 1e-5
-    assert (solved.pose_rotmat - goal["theta"]).abs().max() < 7e-4
-    assert (solved.transl - goal["transl"]).abs().max() < 5e-5
-    large.float()
-
-
-def assert_reading(found: Reading, expected: dict[str, Tensor], dtype: torch.dtype) -> None:
-    loose = 1.0 if dtype == torch.float32 else 0.05
-    assert (found.points_px - expected["uv"]).abs().max() < 2e-4 * loose
-    assert (found.depth - expected["depth"][..., 0]).abs().max() < 2e-6 * loose
-    assert (found.rho0 - expected["rho0"][:, 0, 0]).abs().max() < 1e-8 * loose
-    assert (found.twists - expected["ortho_twist"]).abs().max() < 5e-6 * loose
-    assert (found.leaf_rotmat.flatten(2) - expected["leaf_rot"]).abs().max() < 1e-5 * loose
-    assert (found.betas - expected["beta"]).abs().max() < 5e-6 * loose
-
-
-def released_file(path: Path, model: PersPose, **changes: Tensor | None) -> Path:
-    state = {released_name(key): value for key, value in model.state_dict().items()}
-    state |= {"smpl.betas": torch.zeros(96, 11), "smpl.lbs_weights": torch.zeros(2, 24)}
-    for name, value in changes.items():
-        state.pop(name.replace("__", "."), None)
-        if value is not None:
-            state[name.replace("__", ".")] = value
-    torch.save({"model": state, "epoch": 16, "optimizer": {}, "best_metric": 60.1}, path)
-    return path
-
-
-@pytest.mark.slow
-def test_released_files_load_completely(large: PersPose, wide_body: Body, tmp_path: Path) -> None:
-    path = released_file(tmp_path / "ckpt_3dpw_16epochs.pt", large)
-    found = load_released_perspose(path, body=wide_body)
-    assert not found.training and found.architecture.released
-    for name, value in large.state_dict().items():
-        assert torch.equal(found.state_dict()[name], value), name
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"hm_layer__bias": None}, r"lacks hm_layer\.bias"),
-        ({"hm_layer__extra": torch.zeros(2)}, r"also has hm_layer\.extra"),
-        ({"hm_layer__bias": torch.zeros(3)}, r"has the shape \(3,\), not \(25,\)"),
-        ({"hm_layer__bias": torch.full((25,), torch.nan)}, r"hm_layer\.bias .* is not finite"),
-    ],
-)
-def test_files_that_do_not_fit_are_refused(
-    changes: dict, sentence: str, large: PersPose, wide_body: Body, tmp_path: Path
-) -> None:
-    path = released_file(tmp_path / "other.pt", large, **changes)
-    with pytest.raises(InputError, match=sentence):
-        load_released_perspose(path, body=wide_body)
-
-
-def test_released_weights_need_eleven_shape_columns(body: Body, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="11 betas were given, but this body has 10"):
-        load_released_perspose(tmp_path / "any.pt", body=body)
-
-
-def test_other_files_are_refused(
-    wide_body: Body, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import meshreg.models.released_perspose as module
-
-    small = build_perspose(SMALL, body=wide_body)
-    monkeypatch.setattr(module, "build_perspose", lambda *args, **options: small)
-    with pytest.raises(MissingFileError):
-        load_released_perspose(tmp_path / "no.pt", body=wide_body)
-    path = tmp_path / "list.pt"
-    torch.save([1, 2], path)
-    with pytest.raises(InputError, match="holds no weights"):
-        load_released_perspose(path, body=wide_body)
-    path.write_bytes(path.read_bytes()[:-300])
-    with pytest.raises(InputError, match="damaged"):
-        load_released_perspose(path, body=wide_body)
 
 
 # --- any network ----------------------------------------------------------------------------------
@@ -282,6 +133,55 @@ def test_learning_reaches_every_layer(small: PersPose) -> None:
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
         # The library starts the last normalisation of each block at zero.
         assert parameter.grad.abs().sum() > 0 or ".layer" in name, name
+
+
+def truth_of(p: dict[str, Tensor], K: Tensor) -> PersPoseTruth:
+    """All that is known of skeletons in front of a camera; nothing is annotated or captured."""
+    number = len(K)
+    joints = torch.cat([p["joints"], p["joints"][:, :1]], 1)
+    return PersPoseTruth(
+        K=K,
+        size=(64, 64),
+        stature=torch.full((number,), 1.7),
+        has_body=torch.ones(number, dtype=torch.bool),
+        joints_cam=joints,
+        twists=p["twists"],
+        leaf_rotmat=p["leaves"],
+        betas=p["betas"],
+        points_weight=torch.ones(number),
+        annotated_px=torch.zeros(number, 8, 2),
+        annotated=torch.zeros(number, 8),
+        captured_cam=joints[:, :9],
+        captured=torch.zeros(number, dtype=torch.bool),
+    )
+
+
+@pytest.mark.slow
+def test_a_batch_is_learnt_by_heart(small: PersPose) -> None:
+    """And what was learnt is the body: its joints come out where they were."""
+    skeleton = RestSkeleton.of(small.body)
+    found = people(skeleton.like(torch.zeros((), dtype=torch.float64)), 2, reach=0.3)
+    p = {name: value.float() for name, value in found.items()}
+    shift = torch.tensor([0.0, 0.0, 4.0]) - p["joints"][:, :1]
+    p["joints"] = p["joints"] + shift
+    image, K = pictures(), intrinsics(100.0, 64)
+    truth = truth_of(p, K)
+    model = build_perspose(SMALL, body=small.body).train()
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    slower = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 100)
+    weights = WEIGHTS["3dpw"] | {"twists": 10.0, "betas": 1.0, "leaves": 1.0}
+    for _ in range(100):
+        loss, _ = total(perspose_terms(model(image, K), truth, weights))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        slower.step()
+    with torch.no_grad():
+        body = solve_body(model(image, K), skeleton)
+    error = (body.estimate.joints_cam[:, :24] - p["joints"]).norm(dim=-1).mean()
+    posed = small.body(body.betas, body.pose_rotmat, body.transl).joints[:, :24]
+    assert error < 0.1, error
+    assert (posed - p["joints"]).norm(dim=-1).mean() < 0.15
 
 
 @pytest.mark.parametrize("focal", [0.0, -50.0, float("nan")])

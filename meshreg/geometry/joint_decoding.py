@@ -60,19 +60,3 @@ def back_projected(
 def mean_focal(K: Float[Tensor, "B 3 3"]) -> Float[Tensor, " B"]:
     """The arithmetic mean of both focal lengths: the one that densities refer to."""
     return (K[:, 0, 0] + K[:, 1, 1]) / 2
-
-
-def ray_map(
-    K: Float[Tensor, "B 3 3"],
-    grid: tuple[int, int],
-    stride: int,
-    *,
-    start: float = CENTRES,
-) -> Float[Tensor, "B 2 h w"]:
-    """Where each cell of a grid (height, width) looks: x and y of its ray at depth 1."""
-    y = cell_places(grid[0], stride, start=start, like=K)
-    x = cell_places(grid[1], stride, start=start, like=K)
-    up, left = torch.meshgrid(y, x, indexing="ij")
-    cells = torch.stack([left, up], -1).flatten(0, 1).expand(len(K), -1, 2)
-    rays = unproject(cells, torch.ones_like(cells[..., 0]), K)
-    return rays[..., :2].mT.unflatten(2, grid)

@@ -18,7 +18,7 @@ from meshreg.body.rest_skeleton import RestSkeleton
 from meshreg.body.shape_from_joints import betas_from_bones, searched_first_beta
 from meshreg.body.smpl import Body, BodyOutput, load_body
 from meshreg.errors import InputError
-from meshreg.geometry.joint_decoding import ray_map
+from meshreg.geometry.ray_map import ray_map
 from meshreg.models.backbones import Weights
 from meshreg.models.camera import transl_to_weak
 from meshreg.models.outputs import BodyPrediction
@@ -177,10 +177,9 @@ class PersPose(nn.Module):
         known_camera: Bool[Tensor, " B"] | None,
     ) -> RawOutput:
         x = self.trunk.normalised(image)
-        grid = (x.shape[-2] // STRIDE, x.shape[-1] // STRIDE)
-        rays = ray_map(K.to(x), grid, STRIDE, start=self.rule.start)
-        if known_camera is not None:
-            rays = torch.where(known_camera[:, None, None, None], rays, 0.0)
+        size = (x.shape[-2], x.shape[-1])
+        grid = (size[0] // STRIDE, size[1] // STRIDE)
+        rays = ray_map(self.rule.centred_K(K.to(x)), size, grid, known=known_camera)
         features = self.trunk(x, self.encoding(rays))
         return RawOutput(
             heatmaps=self.heatmaps(features.fine),

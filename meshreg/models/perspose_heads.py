@@ -18,8 +18,9 @@ from meshreg.geometry.joint_decoding import (
 from meshreg.geometry.rotations import rot6d_to_rotmat
 
 DEPTH_RANGE = 1.1  # metres before and behind the root
-# Metres per pixel: the middle of the range, and the logarithm of how far it reaches in all
-DENSITY, DENSITY_RANGE = 0.007, 3.0
+# Metres per pixel of a crop that is 256 wide: the middle of the range, and the logarithm of how far
+# it reaches in all. A person in a smaller crop has fewer pixels, and each covers more.
+DENSITY, DENSITY_RANGE, DENSITY_SIZE = 0.007, 3.0, 256
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,12 @@ class PixelRule:
     def mirrored_x(self, x: Float[Tensor, "*shape"], width: int) -> Float[Tensor, "*shape"]:
         """Where a place is in the mirror image of a picture."""
         return width + 2 * self.start - x
+
+    def centred_K(self, K: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3 3"]:
+        """The intrinsics for pixels whose centres are integers."""
+        centred = K.clone()
+        centred[:, :2, 2] += CENTRES - self.start
+        return centred
 
     def mirrored_K(self, K: Float[Tensor, "B 3 3"], width: int) -> Float[Tensor, "B 3 3"]:
         """The intrinsics of the mirror image."""
@@ -85,10 +92,11 @@ def read(raw: RawOutput, stride: int, rule: PixelRule) -> Reading:
     """Apply the activations; in single precision at least, whatever the network ran in."""
     heatmaps, depth, density = (_at_least_single(x) for x in (raw.heatmaps, raw.depth, raw.density))
     depth = DEPTH_RANGE * (2 * depth.sigmoid() - 1)
+    middle = DENSITY * DENSITY_SIZE / (stride * heatmaps.shape[-1])
     return Reading(
         points_px=expected_places(heatmaps, stride, start=rule.start),
         depth=torch.cat([torch.zeros_like(depth[:, :1]), depth[:, 1:]], 1),
-        rho0=DENSITY * torch.exp(DENSITY_RANGE * (density[:, 0].sigmoid() - 0.5)),
+        rho0=middle * torch.exp(DENSITY_RANGE * (density[:, 0].sigmoid() - 0.5)),
         twists=_at_least_single(raw.twists).unflatten(1, (25, 3)),
         leaf_rotmat=rot6d_to_rotmat(_at_least_single(raw.leaves).unflatten(1, (5, 6))),
         betas=_at_least_single(raw.betas),

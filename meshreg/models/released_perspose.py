@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from meshreg.body.rest_skeleton import RestSkeleton
 from meshreg.body.smpl import Body
 from meshreg.errors import InputError
 from meshreg.models.perspose import PERSPOSE_ARCHITECTURES, PersPose, build_perspose
@@ -37,10 +38,13 @@ def load_released_perspose(path: Path, *, body: Body) -> PersPose:
         InputError: if it is damaged, asks for code to be run, or does not fit completely, or the
             body has fewer than 11 shape columns.
     """
-    model = build_perspose(PERSPOSE_ARCHITECTURES["perspose_released"], body=body)
+    architecture = PERSPOSE_ARCHITECTURES["perspose_released"]
+    RestSkeleton.of(body).check_betas(architecture.num_betas)
     found = _network_tensors(path)
-    names = {released_name(name): name for name in model.state_dict()}
-    _check(found, {name: model.state_dict()[ours] for name, ours in names.items()}, path)
+    model = build_perspose(architecture, body=body)
+    state = model.state_dict()
+    names = {released_name(name): name for name in state}
+    _check(found, {name: state[ours] for name, ours in names.items()}, path)
     model.load_state_dict({names[name]: value for name, value in found.items()})
     return model.eval()
 
