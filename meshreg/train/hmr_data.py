@@ -4,6 +4,7 @@ import logging
 from dataclasses import fields, replace
 from pathlib import Path
 
+from meshreg.body.assets import check_same_topology, load_body_data
 from meshreg.body.smpl import Body
 from meshreg.data.augment import Augmented
 from meshreg.data.cached import CachedPeople, CacheIndex, read_index, write_cache
@@ -48,6 +49,8 @@ def make_batches(
 def make_source(config: SourceConfig, size: int, body: Body) -> Source:
     """One source, its pictures at the size of the run."""
     if config.kind == "synthetic":
+        drawn = load_body_data().topology_hash
+        check_same_topology(body.topology_hash, drawn, "a data source of drawn people")
         recipe = PeopleRecipe(
             seed=config.seed,
             size=size,
