@@ -173,6 +173,14 @@ def test_workers_get_their_own_and_gpus_do_not_matter(tmp_path: Path) -> None:
     assert all(torch.equal(value, getattr(there, name)) for name, value in vars(here).items())
 
 
+def test_drawn_people_do_not_teach_another_body(tmp_path: Path) -> None:
+    other = Body(replace(body().data, name="mine", faces=body().data.faces[:-1]))
+    with pytest.raises(InputError, match="drawn people have the built-in body, but .* is mine"):
+        make_source(SourceConfig(), 32, other)
+    data = config(tmp_path, "threedpw", size=32).sources["threedpw"]
+    assert make_source(data, 32, other).take([0]).keypoints_weight.any()
+
+
 def test_only_known_bodies_are_judged_by(tmp_path: Path) -> None:
     data = config(tmp_path, "spin", "threedpw", size=32)
     (judged,) = judged_batches(replace(data, judge=data.sources["spin"]), body())

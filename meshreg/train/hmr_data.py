@@ -4,7 +4,7 @@ import logging
 from dataclasses import fields, replace
 from pathlib import Path
 
-from meshreg.body.assets import check_same_topology, load_body_data
+from meshreg.body.assets import load_body_data
 from meshreg.body.smpl import Body
 from meshreg.data.augment import Augmented
 from meshreg.data.cached import CachedPeople, CacheIndex, read_index, write_cache
@@ -49,8 +49,7 @@ def make_batches(
 def make_source(config: SourceConfig, size: int, body: Body) -> Source:
     """One source, its pictures at the size of the run."""
     if config.kind == "synthetic":
-        drawn = load_body_data().topology_hash
-        check_same_topology(body.topology_hash, drawn, "a data source of drawn people")
+        _check_drawn(body)
         recipe = PeopleRecipe(
             seed=config.seed,
             size=size,
@@ -74,6 +73,15 @@ def make_source(config: SourceConfig, size: int, body: Body) -> Source:
         pictures = Pictures(config.images, masks=config.masks, scheme=scheme, size=size)
         source = Photographs(config.path, config.kind, pictures, body)
     return source if config.count is None else First(source, config.count)
+
+
+def _check_drawn(body: Body) -> None:
+    """Refuse to teach one body the joints and shapes of another."""
+    if body.topology_hash != load_body_data().topology_hash:
+        raise InputError(
+            f'drawn people have the built-in body, but model.body is {body.data.name}: leave "kind: '
+            'synthetic" out of data.sources and data.judge, or train with model.body=builtin.'
+        )
 
 
 def _shards(folder: Path, size: int, body: Body, *, cached: bool) -> Source:
