@@ -79,8 +79,8 @@ def _check_drawn(body: Body) -> None:
     """Refuse to teach one body the joints and shapes of another."""
     if body.topology_hash != load_body_data().topology_hash:
         raise InputError(
-            f'drawn people have the built-in body, but model.body is {body.data.name}: leave "kind: '
-            'synthetic" out of data.sources and data.judge, or train with model.body=builtin.'
+            f"drawn people have the built-in body, but model.body is {body.data.name}: leave "
+            '"kind: synthetic" out of data.sources and data.judge, or set model.body=builtin.'
         )
 
 
