@@ -67,7 +67,7 @@ def prepare(plan: Plan, judge: Judge) -> None:
             run_synth(SynthOptions(judge.folder, count, seed=JUDGE_SEED, size=size, workers=1))
         check_disjoint(read_manifest(plan.people), judge, config.data.size)
         for source in config.data.sources.values():
-            make_source(source, config.data.size, load_body().topology_hash)
+            make_source(source, config.data.size, load_body())
     for run in plan.runs():
         if (plan.folder(*run) / "checkpoints").is_dir():
             check_same_run(plan.folder(*run), asdict(config_of(plan, *run)))

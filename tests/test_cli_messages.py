@@ -36,7 +36,8 @@ SCHEMES = "cihp, lip, atr, fashionpedia, sapiens, sapiens2"
         ("train --data.size abc", "--data.size: expected a whole number, found 'abc'."),
         (
             "train --data.sources.people.kind=foo",
-            "--data.sources.kind: expected one of synthetic, shards, found 'foo'.",
+            "--data.sources.kind: expected one of synthetic, shards, spin, bedlam, threedpw, "
+            "found 'foo'.",
         ),
         ("synthh", "there is no command 'synthh': choose from 'predict', 'fit', 'models'"),
         ("models", "expected a command after meshreg models: choose from list, add, bake."),

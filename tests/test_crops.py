@@ -10,9 +10,9 @@ from torch import Tensor
 from meshreg.body.skeleton import SKELETONS
 from meshreg.body.smpl import Body, load_body
 from meshreg.clothing.labels import flip_labels
-from meshreg.data.augmentation import Augmentation
 from meshreg.data.crops import View, Window, box_around, cut_window
 from meshreg.data.images import warp_image, warp_labels
+from meshreg.data.random_views import RandomViews
 from meshreg.geometry.cameras import (
     crop_intrinsics,
     flip_intrinsics,
@@ -225,7 +225,7 @@ def test_labels_are_mirrored_and_never_mixed() -> None:
 
 
 def test_chance_is_bounded_and_seeded() -> None:
-    settings = Augmentation(shift_spread=0.1)
+    settings = RandomViews(shift_spread=0.1)
     views = [settings.view(np.random.default_rng(seed)) for seed in range(400)]
     assert views == [settings.view(np.random.default_rng(seed)) for seed in range(400)]
     assert 0.4 < sum(view.flip for view in views) / 400 < 0.6

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from photograph_files import make_photographs
 from plain_people import BareBodies, plain_body, plain_planner
 from safetensors.torch import load_file
 
@@ -23,6 +24,7 @@ from meshreg.errors import InputError
 from meshreg.models.checkpoint import load_model
 from meshreg.train.hmr import main as train_hmr
 from meshreg.train.hmr_config import (
+    PHOTOGRAPHS,
     DsrConfig,
     HmrConfig,
     LossConfig,
@@ -42,7 +44,7 @@ def read(path: Path, *words: str) -> HmrConfig:
 
 
 def test_there_are_configs() -> None:
-    wanted = {"small", "dsr", "keypoints_only", "silhouette", "dsr_paper", "overfit"}
+    wanted = {"small", "dsr", "keypoints_only", "silhouette", "dsr_paper", "overfit", "photographs"}
     assert wanted <= set(NAMES)
 
 
@@ -99,7 +101,8 @@ def test_bad_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for text, words in {
         "data: {sizee: 3}": "data.sizee",
         "recipe: lifters": "recipe 'lifters' is not known: choose from hmr",
-        "data: {sources: {a: {kind: shards}}}": "needs a path",
+        "data: {sources: {a: {kind: shards}}}": "needs path",
+        "data: {sources: {a: {kind: spin, path: a.npz}}}": "needs images",
         "data: {sources: {a: {count: 0}}}": "count of a data source",
     }.items():
         file.write_text(text)
@@ -107,7 +110,7 @@ def test_bad_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         told = capsys.readouterr().err
         assert words in told and told.count("\n") == 1, told
     assert recipe_of(["train", f"--config={CONFIGS[0]}"]) is HmrConfig
-    with pytest.raises(InputError, match="only such a one takes it"):
+    with pytest.raises(InputError, match="does not take path"):
         SourceConfig(path=tmp_path)
     with pytest.raises(InputError, match="mode"):
         DsrConfig(mode="paper")
@@ -149,10 +152,16 @@ def plain(self: PeopleRecipe) -> SyntheticPeople:
 
 
 def tiny(config: HmrConfig, out: Path, prior: Path) -> HmrConfig:
-    """Two people of 64 pixels, two steps, every term at once."""
+    """Two drawn people of 64 pixels, and tiny photographs, two steps, every term at once."""
     source = SourceConfig(kind="synthetic", count=2)
+    sources = {"a": source} | {
+        name: replace(kept, **make_photographs(out.parent / name, kept.kind))
+        for name, kept in config.data.sources.items()
+        if kept.kind in PHOTOGRAPHS
+    }
+    size = 2 * len(sources)
     data = replace(
-        config.data, size=64, batch_size=2, sources={"a": source}, judge=source, judge_count=2
+        config.data, size=64, batch_size=size, sources=sources, judge=source, judge_count=2
     )
     terms = {name: replace(term, start=0, ramp=0) for name, term in config.losses.terms().items()}
     losses = replace(config.losses, **terms, dsr=replace(config.losses.dsr, prior=prior))

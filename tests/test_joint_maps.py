@@ -6,6 +6,7 @@ import pytest
 import torch
 from plain_people import BareBodies, plain_body, plain_planner
 
+from meshreg.body.skeleton import SKELETONS
 from meshreg.data.sample import Batch
 from meshreg.data.synthetic.endless import SyntheticPeople
 from meshreg.errors import InputError
@@ -190,6 +191,29 @@ def test_hidden_joints_are_known_only_in_3d(batch: Batch) -> None:
     assert not MapTerms(LossConfig(supervision="2d"))._seen(hidden, 64).any()
     nowhere = replace(hidden, transl_weight=torch.zeros(3))
     assert not terms._seen(nowhere, 64).any()
+
+
+def test_annotated_joints_teach_the_maps_where_the_body_does_not(batch: Batch) -> None:
+    wrist, theirs = SKELETONS["smplx45"].index("left_wrist")[0], 7
+    assert SKELETONS["spin49"].joints[theirs] == "left_wrist"
+    points, weight = batch.keypoints_px.clone(), batch.keypoints_weight.clone()
+    points[:, theirs], weight[:, theirs] = torch.tensor([20.0, 30.0]), 0.7
+    points[2, theirs, 0] = 70.0  # outside
+    nobody = torch.zeros_like(batch.joints_visible)
+    photo = replace(
+        batch,
+        keypoints_px=points,
+        keypoints_weight=weight,
+        joints_visible=nobody,
+        joints_weight=nobody.float(),
+    )
+    places, weights = MapTerms(LossConfig())._places(photo, 64)
+    assert places[0, wrist].tolist() == [20.0, 30.0]
+    assert weights[:, wrist].tolist() == pytest.approx([0.7, 0.7, 0.0])
+    assert weights.count_nonzero() == 2
+    known = replace(photo, joints_visible=~nobody)
+    places, weights = MapTerms(LossConfig())._places(known, 64)
+    assert torch.equal(places, batch.joints_px) and (weights == 1).all()
 
 
 def test_the_truth_costs_nothing(batch: Batch) -> None:

@@ -11,7 +11,7 @@ import torch
 from meshreg.data.images import distance_outside
 from meshreg.losses.averages import weighted_mean
 from meshreg.losses.distance import distance_from_mask, distance_maps
-from meshreg.losses.keypoints import joints_from_root, reprojection
+from meshreg.losses.keypoints import from_middle, joints_from_root, mean_size, reprojection
 from meshreg.losses.parameters import pose_error, scale_prior, shape_error, vertex_error
 
 SCALE = torch.tensor([50.0, 80.0, 20.0])
@@ -20,6 +20,7 @@ LOSSES: dict[str, tuple[Callable, tuple[int, ...], tuple[int, ...]]] = {
     "points squared": (partial(reprojection, scale_px=SCALE, norm="squared"), (3, 5, 2), (3, 5)),
     "joints": (partial(joints_from_root, root=(1, 2)), (3, 5, 3), (3, 5)),
     "joints squared": (partial(joints_from_root, norm="squared"), (3, 5, 3), (3, 5)),
+    "annotated": (lambda *known: mean_size(*from_middle(*known), "squared"), (3, 5, 3), (3, 5)),
     "pose": (pose_error, (3, 5, 3, 3), (3, 5)),
     "betas": (shape_error, (3, 10), (3,)),
     "vertices": (vertex_error, (3, 7, 3), (3,)),
@@ -88,6 +89,19 @@ def test_keypoints_by_hand() -> None:
     assert found.item() == pytest.approx((0.7 + 0.35 + 2 * 0.4) / 4)
     found = reprojection(points, target, weight, scale_px=10.0, norm="squared")
     assert found.item() == pytest.approx((0.25 + 0.25 + 2 * 0.64) / 4)
+
+
+def test_points_from_their_middle_by_hand() -> None:
+    target = torch.zeros(1, 4, 3)
+    points = torch.tensor([[[1.0, 0, 0], [5, 2, 0], [7, 0, 0], [math.nan, 0, 0]]])
+    weight = torch.tensor([[1.0, 1.0, 2.0, 0.0]])  # the middle of the differences is (5, 0.5, 0)
+    difference, _ = from_middle(points, target, weight)
+    expected = torch.tensor([[[-4.0, -0.5, 0], [0, 1.5, 0], [2, -0.5, 0], [0, 0, 0]]])
+    torch.testing.assert_close(difference, expected)
+    found = mean_size(difference, weight, "absolute")
+    assert found.item() == pytest.approx((4.5 + 1.5 + 2 * 2.5) / 4)
+    moved, _ = from_middle(points + 7, target - 2, weight)
+    torch.testing.assert_close(moved, difference)
 
 
 def test_joints_do_not_see_where_the_body_stands() -> None:

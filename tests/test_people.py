@@ -20,15 +20,15 @@ from PIL import Image
 from plain_people import plain_people
 
 from meshreg.body.skeleton import SKELETONS
-from meshreg.data.augmentation import Augmentation
 from meshreg.data.bedlam import read_bedlam
 from meshreg.data.people import PeopleInPictures, Pictures
+from meshreg.data.random_views import RandomViews
 from meshreg.data.sample import KEYPOINTS, stack, with_vertices
 from meshreg.data.spin_npz import read_spin
 from meshreg.errors import InputError, MissingFileError
 from meshreg.geometry.cameras import project
 
-WILD = Augmentation(flip=0.5, roll_share=1.0, shift_spread=0.1)
+WILD = RandomViews(flip=0.5, roll_share=1.0, shift_spread=0.1)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_samples_of_bedlam_agree_with_their_camera(
 def test_mirrored_annotations_swap_sides(tmp_path: Path, pictures: Pictures) -> None:
     plain = spin(tmp_path, pictures)[0]
     flipped = spin(
-        tmp_path, pictures, augmentation=Augmentation(flip=1.0, roll_share=0.0, scale_spread=0.0)
+        tmp_path, pictures, augmentation=RandomViews(flip=1.0, roll_share=0.0, scale_spread=0.0)
     )[0]
     mirror = torch.tensor([63.0, 0.0]) + torch.tensor([-1.0, 1.0]) * plain.keypoints_px
     known = plain.keypoints_weight > 0
@@ -129,7 +129,7 @@ def test_weights_of_single_joints_are_mirrored_too(tmp_path: Path, pictures: Pic
     columns["openpose"][:, KEYPOINTS.index("left_knee")[0], 2] = 0
     columns["scale"] *= 3  # everybody is in the picture as a whole
     annotations = read_spin(write(tmp_path / "one.npz", columns))
-    always = Augmentation(flip=1.0, roll_share=0.0, scale_spread=0.0)
+    always = RandomViews(flip=1.0, roll_share=0.0, scale_spread=0.0)
     for augmentation, unseen, seen in ((None, left, right), (always, right, left)):
         sample = PeopleInPictures(annotations, pictures, body=body(), augmentation=augmentation)[0]
         assert sample.joints_visible[seen] and not sample.joints_visible[unseen]
@@ -152,7 +152,7 @@ def test_label_maps_follow_the_pictures(tmp_path: Path, pictures: Pictures) -> N
     with_masks = replace(pictures, masks=tmp_path / "masks")
     plain = spin(tmp_path, with_masks)[0]
     assert {14, 15} <= set(plain.labels.unique().tolist()) <= {14, 15, 255}
-    always = Augmentation(flip=1.0, roll_share=0.0, scale_spread=0.0)
+    always = RandomViews(flip=1.0, roll_share=0.0, scale_spread=0.0)
     flipped = spin(tmp_path, with_masks, augmentation=always)[0]
     both = (plain.labels.flip(1) != 255) & (flipped.labels != 255)
     assert both.sum() > 500

@@ -119,7 +119,7 @@ def _parts(config: HmrConfig, body: Body) -> Parts:
     model = build_model(config.model, body).train()
     batches = make_batches(
         config.data,
-        topology_hash=body.topology_hash,
+        body=body,
         seed=config.run.seed,
         rank=0,
         world_size=1,

@@ -136,6 +136,13 @@ def _clean(source: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     if (sides <= 0).any():
         row = int(np.argmin(sides))
         raise InputError(f"{source}: the box of row {row} has side {sides[row]:g}, not above 0.")
+    focals = cleaned["K"][:, [0, 1], [0, 1]]
+    if (focals <= 0).any():  # NaN, an unknown camera, is not
+        row = int(np.argwhere(focals <= 0)[0, 0])
+        raise InputError(
+            f"{source}: the camera of row {row} has focal lengths {focals[row, 0]:g} and "
+            f"{focals[row, 1]:g}, not above 0."
+        )
     return cleaned
 
 

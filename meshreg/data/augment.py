@@ -1,7 +1,7 @@
 """Changed pictures for training: mirrored, moved, recoloured, partly hidden; labels follow along.
 
 All functions take whole batches and return new ones. Chance is drawn on the CPU, so that it is the
-same on every device.
+same on every device. Chance in how people are first cut out of full pictures is in `random_views`.
 """
 
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from torch import Tensor
 from meshreg.data.augment_settings import AugmentSettings
 from meshreg.data.chance import chance
 from meshreg.data.mirror import mirrored
-from meshreg.data.sample import HIDDEN_LABEL, NO_PART, OCCLUDER, Batch, joint_pixels
+from meshreg.data.sample import HIDDEN_LABEL, NO_PART, OCCLUDER, Batch
 
 GREY = (0.299, 0.587, 0.114)  # how bright red, green and blue look
 
@@ -78,7 +78,8 @@ def moved(batch: Batch, zoom: Float[Tensor, " B"], shift: Float[Tensor, "B 2"]) 
     K = batch.K.clone()
     K[:, :2, 2] -= start
     K[:, :2] /= zoom[:, None, None]
-    joints_px = joint_pixels(batch.joints_cam, K)
+    # Not projected again: of photographs the pixels may be known and the body not.
+    joints_px = (batch.joints_px - start[:, None]) / zoom[:, None, None]
     inside = ((joints_px > -0.5) & (joints_px < size - 0.5)).all(-1)
     box = torch.cat(
         [batch.box[:, :2] + shift * batch.box[:, 2:], batch.box[:, 2:] * zoom[:, None]], 1

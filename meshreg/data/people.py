@@ -15,11 +15,11 @@ from meshreg.body.skeleton import SKELETONS, map_joints
 from meshreg.body.smpl import Body
 from meshreg.clothing.labels import UNKNOWN_LABEL, swap_sides
 from meshreg.data.annotations import Annotations
-from meshreg.data.augmentation import Augmentation
 from meshreg.data.bedlam import quarter_turned
 from meshreg.data.crops import Window, cut_window
 from meshreg.data.images import read_image, warp_image, warp_labels
 from meshreg.data.labels import read_labels
+from meshreg.data.random_views import RandomViews
 from meshreg.data.sample import KEYPOINTS, NO_PART, Sample, joint_pixels
 from meshreg.errors import InputError, MissingFileError
 from meshreg.geometry.cameras import camera_from_focal, guess_camera
@@ -36,7 +36,7 @@ class Pictures:
     Args:
         folder: The names in the annotations are relative to it.
         masks: Folder of label maps, each named like its picture but `.png`, unless the annotations
-            name it; people without one have unknown labels.
+            name it; people for whom there is none, and none is named, have unknown labels.
         scheme: What the ids of the label maps mean.
         size: Side of the square samples, pixels.
         focal: Focal length in pixels of pictures whose camera nobody knows; default a guess.
@@ -79,10 +79,14 @@ class PeopleInPictures(Dataset[Sample]):
         *,
         body: Body | None = None,
         gendered: Mapping[str, Body] | None = None,
-        augmentation: Augmentation | None = None,
+        augmentation: RandomViews | None = None,
         seed: int = 0,
+        stand_ins: bool = True,
     ) -> None:
         """Check the folders, and that the bodies are those of the annotations.
+
+        With `stand_ins`, annotated keypoints are the pixels of the body's own joints of the same
+        meaning where nothing better tells them.
 
         Raises:
             InputError: if a folder is missing or has none of the files, or a gender has no body.
@@ -92,6 +96,7 @@ class PeopleInPictures(Dataset[Sample]):
         self.body, self.gendered = body, dict(gendered or {})
         self._landmarks = body.restricted_to(body.landmarks) if body is not None else None
         self.augmentation, self.seed, self.epoch = augmentation, seed, 0
+        self.stand_ins = stand_ins
         _check_folder(pictures.folder, annotations)
         if pictures.masks is not None:
             self._check_masks(pictures.masks)
@@ -148,7 +153,8 @@ class PeopleInPictures(Dataset[Sample]):
 
     def _labels(self, index: int, size: tuple[int, int]) -> np.ndarray:  # (H, W)
         path = self._mask_path(index)
-        if path is None or not path.is_file():
+        named = bool(self.annotations.masks[index])  # then it must be there
+        if path is None or not (named or path.is_file()):
             return np.full(size, UNKNOWN_LABEL, np.uint8)
         return read_labels(path, size, self.pictures.scheme)
 
@@ -284,7 +290,7 @@ class PeopleInPictures(Dataset[Sample]):
         else:
             given = torch.from_numpy(a.joints_px[index])
             keypoints = torch.from_numpy(a.keypoints_px[index])[_PLACES]
-            same = torch.tensor(_FOUND) & (given[:, 2] == 0)
+            same = torch.tensor(_FOUND) & (given[:, 2] == 0) & self.stand_ins
             given = torch.where(same[:, None], keypoints, given)
             weight = window.swapped(given[:, 2], JOINTS)
             pixels = (window.pixels(given[:, :2], JOINTS) * (weight > 0)[:, None]).float()

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from meshreg.data.sample import Batch, joint_pixels
+from meshreg.data.sample import Batch
 from meshreg.geometry.cameras import resize_intrinsics
 
 
@@ -23,7 +23,7 @@ def resized(batch: Batch, size: int) -> Batch:
         batch,
         image=image.round().clamp(0, 255).to(torch.uint8),
         K=K,
-        joints_px=joint_pixels(batch.joints_cam, K),
+        joints_px=(batch.joints_px + 0.5) * (size / before) - 0.5,
         keypoints_px=(batch.keypoints_px + 0.5) * (size / before) - 0.5,
         labels=nearest(batch.labels, size),
         depth=nearest(batch.depth, size),

@@ -72,13 +72,44 @@ def joints_from_root(
 
     The root is the pelvis, or both hips. Samples whose target has no root count nothing.
     """
+    return mean_size(*from_root(joints, target, weight, root=root), norm)
+
+
+def from_root(
+    joints: Float[Tensor, "B J 3"],
+    target: Float[Tensor, "B J 3"],
+    weight: Float[Tensor, "B J"],
+    *,
+    root: Sequence[int] = (0,),
+) -> tuple[Float[Tensor, "B J 3"], Float[Tensor, "B J"]]:
+    """What `joints_from_root` takes the mean of: differences, and how much each counts."""
     root = list(root)
     has_root = (weight[:, root] > 0).all(1, keepdim=True)
     weight = torch.where(has_root, weight, 0.0)
     there = weight[..., None] > 0
     joints, target = (torch.where(there, points, 0.0) for points in (joints, target))
     joints, target = (points - points[:, root].mean(1, keepdim=True) for points in (joints, target))
-    return weighted_mean(_size_of(known_difference(joints, target, weight), norm), weight)
+    return known_difference(joints, target, weight), weight
+
+
+def from_middle(
+    points: Float[Tensor, "B J 3"], target: Float[Tensor, "B J 3"], weight: Float[Tensor, "B J"]
+) -> tuple[Float[Tensor, "B J 3"], Float[Tensor, "B J"]]:
+    """Differences of points from the middle of those that are known, and how much each counts.
+
+    For targets from any origin, of which any may be missing, so that no joint can be the root.
+    """
+    difference = known_difference(points, target, weight)
+    share = weight / weight.sum(1, keepdim=True).clamp_min(1e-6)
+    middle = (share[..., None] * difference).sum(1, keepdim=True)
+    return torch.where(weight[..., None] > 0, difference - middle, 0.0), weight
+
+
+def mean_size(
+    difference: Float[Tensor, "B J D"], weight: Float[Tensor, "B J"], norm: Norm
+) -> Float[Tensor, ""]:
+    """The weighted mean size of differences."""
+    return weighted_mean(_size_of(difference, norm), weight)
 
 
 def _size_of(error: Float[Tensor, "*shape D"], norm: Norm) -> Float[Tensor, "*shape"]:

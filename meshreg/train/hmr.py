@@ -47,12 +47,12 @@ def main(config: HmrConfig) -> bool:
     with fabric.rank_zero_first():  # one process decodes what all of them read
         batches = make_batches(
             config.data,
-            topology_hash=body.topology_hash,
+            body=body,
             seed=config.run.seed,
             rank=fabric.global_rank,
             world_size=fabric.world_size,
         )
-    judged = judged_batches(config.data, body.topology_hash)
+    judged = judged_batches(config.data, body)
 
     # --- model and losses -------------------------------------------------------------------------
     torch.manual_seed(config.run.seed)

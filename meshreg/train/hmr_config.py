@@ -8,15 +8,21 @@ from meshreg.data.augment_settings import AugmentSettings
 from meshreg.errors import InputError
 from meshreg.train.settings import OptimiserSettings, RunSettings
 
+PHOTOGRAPHS = ("spin", "bedlam", "threedpw")  # kinds of sources that are annotated photographs
+
 
 @dataclass(frozen=True)
 class SourceConfig:
     """One source of training pictures.
 
     Args:
-        kind: "synthetic" draws people while it trains, "shards" reads what `meshreg synth` wrote.
+        kind: "synthetic" draws people while it trains, "shards" reads what `meshreg synth` wrote;
+            "spin", "bedlam" and "threedpw" are formats of annotated photographs.
         weight: How often it is drawn from, relative to the others.
-        path: Folder of the shards.
+        path: Folder of the shards; or the file of annotations, or a folder of such.
+        images: Of photographs: the folder that their names in the annotations start from.
+        masks: Of photographs: folder of label maps, .png, if there are any.
+        scheme: Of label maps: what their ids mean; default cihp.
         cached: Decode the shards once, into a memory-mapped folder beside them.
         count: Only the first so many people; synthetic ones are then kept in memory.
         seed: Of synthetic people.
@@ -26,9 +32,12 @@ class SourceConfig:
         device: Where synthetic people are drawn; with "cuda" let run.workers be 0.
     """
 
-    kind: Literal["synthetic", "shards"] = "synthetic"
+    kind: Literal["synthetic", "shards", "spin", "bedlam", "threedpw"] = "synthetic"
     weight: float = 1.0
     path: Path | None = None
+    images: Path | None = None
+    masks: Path | None = None
+    scheme: str | None = None
     cached: bool = True
     count: int | None = None
     seed: int = 1
@@ -43,14 +52,30 @@ class SourceConfig:
         Raises:
             InputError: naming the setting.
         """
-        if (self.kind == "shards") != (self.path is not None):
-            raise InputError(
-                'a data source of kind "shards" needs a path, and only such a one takes it.'
-            )
+        self._check_paths()
         if self.count is not None and self.count < 1:
             raise InputError(f"count of a data source must be at least 1, not {self.count}.")
         if not 0 <= self.seed < 2**40:
             raise InputError(f"seed of a data source must be 0 to 2^40, not {self.seed}.")
+
+    def _check_paths(self) -> None:
+        """Each kind needs its own files, and takes no others."""
+        photographs = self.kind in PHOTOGRAPHS
+        for name, taken, needed in (
+            ("path", self.kind != "synthetic", True),
+            ("images", photographs, True),
+            ("masks", photographs, False),
+        ):
+            given = getattr(self, name) is not None
+            if taken and needed and not given:
+                raise InputError(f'a data source of kind "{self.kind}" needs {name}: add it.')
+            if given and not taken:
+                raise InputError(
+                    f'a data source of kind "{self.kind}" does not take {name}: leave it out, or '
+                    "name another kind."
+                )
+        if self.scheme is not None and self.masks is None:
+            raise InputError("scheme of a data source says what the ids of masks mean: add masks.")
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,14 @@ from meshreg.body.smpl import Body
 from meshreg.clothing.labels import NUM_LABELS
 from meshreg.clothing.prior import SemanticPrior, load_semantic_prior
 from meshreg.data.sample import Batch
-from meshreg.geometry.cameras import project
 from meshreg.losses.dsr_render import SemanticRenderer
 from meshreg.losses.dsr_terms import LabelledView, SemanticWeights, paper_terms, semantic_terms
-from meshreg.losses.keypoints import joints_from_root, reprojection
 from meshreg.losses.parameters import pose_error, scale_prior, shape_error, vertex_error
 from meshreg.losses.priors import load_pose_prior, shape_prior
 from meshreg.losses.terms import Term, scheduled
 from meshreg.render.rasterizer import rasterizer
 from meshreg.train.hmr_config import BY_LABELS, OF_MAPS, DsrConfig, LossConfig
+from meshreg.train.hmr_joints import JointTerms
 from meshreg.train.map_terms import MapTerms
 
 
@@ -35,6 +34,7 @@ class HmrTerms(nn.Module):
         """
         super().__init__()
         self.config, self.body, self.wanted = config, body, config.terms()
+        self.joints = JointTerms(body, config.norm)
         self.labels = None
         if any(name in self.wanted for name in BY_LABELS):
             by_labels = "dsr_mc" in self.wanted or "dsr_c" in self.wanted
@@ -49,8 +49,8 @@ class HmrTerms(nn.Module):
         pred = predict(batch.image, K_full=batch.K_full, box=batch.box)
         posed = self.body(pred.betas, pred.pose_rotmat, pred.transl)
         values: dict[str, Callable[[], Tensor]] = {
-            "keypoints2d": lambda: self._keypoints(posed.joints, batch),
-            "joints3d": lambda: self._joints(posed.joints, batch),
+            "keypoints2d": lambda: self.joints.in_picture(posed, batch),
+            "joints3d": lambda: self.joints.in_space(posed, batch),
             "pose": lambda: pose_error(pred.pose_rotmat, batch.pose_rotmat, batch.pose_weight),
             "betas": lambda: shape_error(pred.betas, batch.betas, batch.betas_weight),
             "vertices": lambda: self._vertices(posed.vertices, posed.joints, batch),
@@ -69,18 +69,6 @@ class HmrTerms(nn.Module):
             by_labels = {name: weights.get(name, 0.0) for name in BY_LABELS}
             terms |= self.labels(posed.vertices, batch, SemanticWeights(**by_labels))
         return {name: terms[name] for name in self.wanted}  # always in the same order
-
-    def _keypoints(self, joints: Float[Tensor, "B 45 3"], batch: Batch) -> Float[Tensor, ""]:
-        half_side = batch.image.shape[-1] / 2
-        points = project(joints, batch.K)
-        weight = batch.joints_visible.to(points)
-        return reprojection(
-            points, batch.joints_px, weight, scale_px=half_side, norm=self.config.norm
-        )
-
-    def _joints(self, joints: Float[Tensor, "B 45 3"], batch: Batch) -> Float[Tensor, ""]:
-        weight = batch.joints_weight
-        return joints_from_root(joints, batch.joints_cam, weight, norm=self.config.norm)
 
     def _vertices(
         self, vertices: Float[Tensor, "B V 3"], joints: Float[Tensor, "B 45 3"], batch: Batch

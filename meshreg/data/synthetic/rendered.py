@@ -7,6 +7,7 @@ from pathlib import Path
 from meshreg.data.sample import Batch
 from meshreg.data.shard_workers import People
 from meshreg.data.synthetic.endless import SyntheticPeople
+from meshreg.data.synthetic.odd_motion import odd_motion_ignored
 from meshreg.data.synthetic.scene import Planner, Poses
 from meshreg.data.synthetic.settings import SceneSettings
 from meshreg.errors import InputError, MissingFileError
@@ -123,7 +124,8 @@ class RenderedPeople:
     def take(self, indices: Sequence[int]) -> Batch:
         """Draw these samples; vertices, which betas and pose tell as well, are left out."""
         if self._people is None:
-            self._people = self.recipe.people()
+            with odd_motion_ignored():  # each process reads it again; once is enough to hear of it
+                self._people = self.recipe.people()
         batch = self._people.render(list(indices)).to("cpu")
         return replace(batch, vertices_cam=batch.vertices_cam[:, :0])
 

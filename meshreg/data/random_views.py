@@ -1,4 +1,7 @@
-"""Chance in training pictures: mirrored, turned, resized and recoloured people."""
+"""Random views of annotated people: each is cut out of its full picture turned, mirrored, resized.
+
+What is done to whole batches of ready-cut pictures instead, in training, is in `augment`.
+"""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +12,7 @@ from meshreg.data.crops import View
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class RandomViews:
     """How much chance to add; the defaults are those usual since SPIN (Kolotouros et al. 2019).
 
     Args:
