@@ -1,6 +1,6 @@
 """How fast are the named regressors, picture to mesh, on this machine's CPU?
 
-Run: `python benchmarks/regressors.py [--batch 8] [--size 224] [--repeats 10] [--threads 1 2]`. The
+Run: `python benchmarks/regressors.py [--batch 8] [--size PIXELS] [--repeats 10] [--threads 1 2]`. The
 weights are random; the best of the repeats counts. Prints a Markdown table.
 """
 
@@ -42,16 +42,17 @@ def learn(model: HMR, image: torch.Tensor) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--size", type=int, help="pixels; default: what each was made for")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     args = parser.parse_args()
     body = load_body()
-    image = torch.randint(0, 256, (args.batch, 3, args.size, args.size), dtype=torch.uint8)
-    print("| regressor | parameters | threads | images/s | images/s, forward and backward |")
-    print("|---|---|---|---|---|")
+    print("| regressor | pixels | parameters | threads | images/s | forward and backward |")
+    print("|---|---|---|---|---|---|")
     for name, architecture in ARCHITECTURES.items():
         model = build_hmr(architecture, body=body)
+        size = args.size or architecture.image_size
+        image = torch.randint(0, 256, (args.batch, 3, size, size), dtype=torch.uint8)
         parameters = sum(p.numel() for p in model.parameters())
         for threads in args.threads:
             torch.set_num_threads(threads)
@@ -60,7 +61,7 @@ def main() -> None:
                 for mode, action in ((False, predict), (True, learn))
             ]
             print(
-                f"| {name} | {parameters:,} | {threads} | {speeds[0]:.1f} | {speeds[1]:.1f} |",
+                f"| {name} | {size} | {parameters:,} | {threads} | {speeds[0]:.1f} | {speeds[1]:.1f} |",
                 flush=True,
             )
 
