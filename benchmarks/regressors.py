@@ -1,7 +1,7 @@
 """How fast are the named regressors, picture to mesh, on this machine's CPU?
 
-Run: `python benchmarks/regressors.py [--batch 8] [--size PIXELS] [--repeats 10] [--threads 1 2]`. The
-weights are random; the best of the repeats counts. Prints a Markdown table.
+Run: `python benchmarks/regressors.py [--batch 8] [--size PIXELS] [--repeats 10] [--threads 1 2]`.
+The weights are random; the best of the repeats counts. Prints a Markdown table.
 """
 
 import argparse
@@ -60,10 +60,8 @@ def main() -> None:
                 args.batch / best_seconds(partial(action, model.train(mode), image), args.repeats)
                 for mode, action in ((False, predict), (True, learn))
             ]
-            print(
-                f"| {name} | {size} | {parameters:,} | {threads} | {speeds[0]:.1f} | {speeds[1]:.1f} |",
-                flush=True,
-            )
+            row = [name, size, f"{parameters:,}", threads, *(f"{speed:.1f}" for speed in speeds)]
+            print(f"| {' | '.join(map(str, row))} |", flush=True)
 
 
 if __name__ == "__main__":
