@@ -168,7 +168,7 @@ def tiny(config: HmrConfig, out: Path, prior: Path) -> HmrConfig:
     run = replace(
         config.run, steps=2, workers=0, device="cpu", evaluate_every=2, picture_every=2, log_every=1
     )
-    model = replace(config.model, builder="hmr_small", weights=None)
+    model = replace(config.model, builder="hmr_small", weights=None, start_from=None)
     return replace(config, out=out, data=data, losses=losses, run=run, model=model)
 
 
