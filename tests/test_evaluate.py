@@ -229,9 +229,11 @@ class Network(nn.Module):
         super().__init__()
         self.body, self.weight = plain_body(), nn.Parameter(torch.ones(1))
         self.modes: list[bool] = []
+        self.sizes: set[int] = set()
 
     def forward(self, image: Tensor, *, K_full: Tensor, box: Tensor) -> Said:
         self.modes.append(self.training)
+        self.sizes.add(image.shape[-1])
         assert K_full.shape[1:] == (3, 3) and box.shape[1:] == (3,)
         pose = torch.eye(3).expand(len(image), 24, 3, 3) * self.weight
         return Said(torch.zeros(len(image), 10), pose, torch.zeros(len(image), 3))
@@ -242,6 +244,15 @@ def test_modules_are_called_with_pictures_and_put_back() -> None:
     result = evaluate_model(network, people(), "synth-bench-v1", batch_size=2)
     assert network.training and network.modes == [False] * 3
     assert result.intervals["mpjpe_mm"].mean > 50
+
+
+def test_modules_see_pictures_of_the_size_they_are_made_for() -> None:
+    network, own = Network(), people()[0].image.shape[-1]
+    evaluate_model(network, people(), "synth-bench-v1")
+    assert network.sizes == {own}
+    network.image_size, network.sizes = own // 2, set()
+    evaluate_model(network, people(), "synth-bench-v1")
+    assert network.sizes == {own // 2}
 
 
 def test_what_cannot_be_compared_is_refused() -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
 from meshreg.data.sample import Batch
@@ -15,13 +15,10 @@ def resized(batch: Batch, size: int) -> Batch:
     before = batch.image.shape[-1]
     if before == size:
         return batch
-    image = torch.nn.functional.interpolate(
-        batch.image.float(), (size, size), mode="bilinear", antialias=True, align_corners=False
-    )
     K = resize_intrinsics(batch.K, size / before, size / before)
     return replace(
         batch,
-        image=image.round().clamp(0, 255).to(torch.uint8),
+        image=resized_picture(batch.image, size),
         K=K,
         joints_px=(batch.joints_px + 0.5) * (size / before) - 0.5,
         keypoints_px=(batch.keypoints_px + 0.5) * (size / before) - 0.5,
@@ -30,6 +27,16 @@ def resized(batch: Batch, size: int) -> Batch:
         part=nearest(batch.part, size),
         instance=nearest(batch.instance, size),
     )
+
+
+def resized_picture(image: UInt8[Tensor, "B 3 H W"], size: int) -> UInt8[Tensor, "B 3 h w"]:
+    """Square pictures of `size` pixels; where they shrink, pixels are averaged."""
+    if image.shape[-1] == size:
+        return image
+    found = torch.nn.functional.interpolate(
+        image.float(), (size, size), mode="bilinear", antialias=True, align_corners=False
+    )
+    return found.round().clamp(0, 255).to(torch.uint8)
 
 
 def nearest(values: Shaped[Tensor, "B H W"], size: int) -> Shaped[Tensor, "B h w"]:

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from meshreg.body.regressor import JointRegressor
 from meshreg.body.smpl import Body
+from meshreg.data.resized import resized_picture
 from meshreg.data.sample import Batch, Sample, stack
 from meshreg.errors import InputError
 from meshreg.evaluate.comparison import Comparison, Prediction, Values, measure
@@ -56,7 +57,8 @@ def evaluate_model(  # noqa: PLR0913
 ) -> Evaluation:
     """Measure a model on a data set.
 
-    A module is called as `model(image, K_full=..., box=...)`; anything else gets the whole batch.
+    A module is called as `model(image, K_full=..., box=...)`, with pictures of its `image_size` if
+    it has one; anything else gets the whole batch.
     Both answer with betas, pose_rotmat and transl, of `body` (default: the module's own). Joints
     come from the body's own `regressors` unless others are given, as SMPL's must be. Where the
     data set has `sequences`, intervals are over these.
@@ -104,7 +106,9 @@ def evaluate_model(  # noqa: PLR0913
 
 def _predict(model: Model, batch: Batch) -> Prediction:
     if isinstance(model, nn.Module):
-        return model(batch.image, K_full=batch.K_full, box=batch.box)
+        size = getattr(model, "image_size", batch.image.shape[-1])
+        image = resized_picture(batch.image, size)
+        return model(image, K_full=batch.K_full, box=batch.box)
     return model(batch)
 
 
