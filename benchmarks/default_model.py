@@ -44,14 +44,15 @@ SHEET = 16
 BATCH = 8
 
 
-class Recorded:
+class Recorded(ShardReader):
     """The samples of a folder, noting which of them are in their picture as a whole."""
 
     def __init__(self, folder: Path) -> None:
-        self.reader, self.is_whole = ShardReader(folder), list[bool]()
+        super().__init__(folder)
+        self.is_whole: list[bool] = []
 
     def __iter__(self) -> Iterator[Sample]:
-        for sample in self.reader:
+        for sample in super().__iter__():
             side, joints = sample.image.shape[-1], sample.joints_px[:24]
             self.is_whole.append(bool(((joints > -0.5) & (joints < side - 0.5)).all()))
             yield sample
