@@ -87,10 +87,3 @@ def root_of(joints: Skeleton) -> int:
 def from_root(poses: Float[Tensor, "*batch J 3"], joints: Skeleton) -> Float[Tensor, "*batch J 3"]:
     """Poses without their trajectory: the root joint becomes zero."""
     return poses - poses[..., [root_of(joints)], :]
-
-
-def mirrored(x: Float[Tensor, "*batch J C"], joints: Skeleton) -> Float[Tensor, "*batch J C"]:
-    """The same from a mirrored picture or scene: x negated, left and right joints exchanged."""
-    turned = x[..., list(joints.flip), :].clone()
-    turned[..., 0] = -turned[..., 0]
-    return turned

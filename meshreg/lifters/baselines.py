@@ -89,10 +89,8 @@ class TimeLevel(nn.Module):
     def forward(
         self, x: Float[Tensor, "B D T"], *, dilation: int, strided: bool
     ) -> Float[Tensor, "B D S"]:
-        if strided:
-            centre = x[:, :, _STEP // 2 :: _STEP]
-        else:
-            centre = x[:, :, dilation : x.shape[2] - dilation]
+        last = x.shape[2] - dilation
+        centre = x[:, :, _STEP // 2 :: _STEP] if strided else x[:, :, dilation:last]
         y = self.mix(self.step(x, dilation=dilation, strided=strided))
         return centre + self.dropout(self.norm(y).relu())
 

@@ -55,9 +55,7 @@ def build_lifter(spec: LifterSpec) -> nn.Module:
         InputError: if there is no such lifter or joint set, or the options do not suit it.
     """
     if spec.builder not in LIFTERS:
-        raise InputError(
-            f"{spec.builder!r} is not a lifter: choose from {', '.join(LIFTERS)}."
-        )
+        raise InputError(f"{spec.builder!r} is not a lifter: choose from {', '.join(LIFTERS)}.")
     joints = spec.joints
     named: dict[str, Any] = (
         {"joint_set": joints} if spec.builder in _WITH_BONES else {"num_joints": len(joints)}
