@@ -62,10 +62,10 @@ class LiftingData:
 class LiftingBatch:
     """Windows ready for a network."""
 
-    x: Float[Tensor, "B T J 2"]  # on the screen: half widths from its middle
-    poses: Float[Tensor, "B T J 3"]  # camera axes, metres from the root joint
-    known: Float[Tensor, "B T"]  # weight of each frame in the loss
-    index: Int[Tensor, " B"]  # number of the clip
+    x: Float[Tensor, "*batch T J 2"]  # on the screen: half widths from its middle
+    poses: Float[Tensor, "*batch T J 3"]  # camera axes, metres from the root joint
+    known: Float[Tensor, "*batch T"]  # weight of each frame in the loss
+    index: Int[Tensor, "*batch"]  # number of the clip
 
     def __len__(self) -> int:
         return len(self.x)
