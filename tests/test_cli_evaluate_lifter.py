@@ -14,7 +14,7 @@ from meshreg.lifters.checkpoint import LifterHeader, save_lifter
 def lifter(folder: Path, joint_set: str = "h36m17") -> Path:
     spec = LifterSpec("mlp_baseline", 1, joint_set, {"width": 8})
     path = folder / f"{joint_set}.safetensors"
-    save_lifter(path, build_lifter(spec), LifterHeader(spec, fps=30))
+    save_lifter(path, build_lifter(spec), LifterHeader(spec, fps=30.0))
     return path
 
 

@@ -27,7 +27,8 @@ def run_evaluate(options: EvaluateOptions) -> None:
     if options.protocol.startswith("lift-") or _is_lifter(options.model):
         from meshreg.cli.evaluate_lifter import run_evaluate_lifter
 
-        return run_evaluate_lifter(options)
+        run_evaluate_lifter(options)
+        return
     from rich.console import Console
 
     from meshreg.evaluate.protocols import find_protocol
