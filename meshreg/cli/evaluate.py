@@ -1,5 +1,9 @@
-"""`meshreg evaluate`: a trained regressor on a data set, measured by a named protocol."""
+"""`meshreg evaluate`: a trained regressor on a data set, measured by a named protocol.
 
+Lifters have a module of their own.
+"""
+
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshreg.cli.device import check_device
@@ -20,6 +24,11 @@ if TYPE_CHECKING:
 
 def run_evaluate(options: EvaluateOptions) -> None:
     """Load, measure, print, write."""
+    if options.protocol.startswith("lift-") or _is_lifter(options.model):
+        from meshreg.cli.evaluate_lifter import run_evaluate_lifter
+
+        run_evaluate_lifter(options)
+        return
     from rich.console import Console
 
     from meshreg.evaluate.protocols import find_protocol
@@ -56,6 +65,12 @@ def run_evaluate(options: EvaluateOptions) -> None:
     write_csv(result, options.out / "samples.csv")
     write_json(result, options.out / "results.json")
     console.print(f"wrote {options.out / 'results.json'} and samples.csv: {len(result)} people")
+
+
+def _is_lifter(model: Path) -> bool:
+    from meshreg.lifters.checkpoint import is_lifter
+
+    return model.is_file() and is_lifter(model)
 
 
 def _check(options: EvaluateOptions) -> None:

@@ -235,14 +235,15 @@ class SynthOptions:
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Measure a trained regressor on a data set, by the rules of a named protocol.
+    """Measure a trained regressor or lifter on a data set, by the rules of a named protocol.
 
     Args:
         model: A model file of meshreg's, or released weights that it can read.
         data: Annotations (an .npz in the format of SPIN or BEDLAM, a .pkl of 3DPW or a folder of
             these), or a folder of shards.
         protocol: By which rules: 3dpw, 3dpw-hips, dsr-3dpw, h36m-p1, h36m-p2, mpi-inf-3dhp or
-            synth-bench-v1.
+            synth-bench-v1; of lifters: lift-h36m, lift-h36m-root0, lift-humaneva, lift-3dhp,
+            lift-3dhp-sequences or lift-motion.
         images: Folder that the names in the annotations start from; default beside the annotations.
         body: The body that the model predicts, if it is not where its file says: "builtin",
             "smpl_neutral", or a body file.
@@ -254,6 +255,12 @@ class EvaluateOptions:
         workers: Processes that load pictures.
         device: Where the model runs: "cpu" or "cuda".
         seed: Of the intervals.
+        detections: Of lifters: 2D joints in VideoPose3D's format; data are then the 3D ones.
+        cameras: Of lifters: JSON of the data set's cameras.
+        subjects: Of lifters: only these, such as 5,14,86; default those that papers measure.
+        views: Of lifters and motion: cameras per clip.
+        noisy: Of lifters and motion: with the errors of a detector.
+        flip: Of lifters: average with what is said of the mirrored clip.
     """
 
     model: Path = Path("model.safetensors")
@@ -269,6 +276,12 @@ class EvaluateOptions:
     workers: int = 0
     device: str = "cpu"
     seed: int = 0
+    detections: Path | None = None
+    cameras: Path | None = None
+    subjects: str = ""
+    views: int = 1
+    noisy: bool = False
+    flip: bool = True
 
 
 @dataclass(frozen=True)
