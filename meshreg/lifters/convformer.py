@@ -25,6 +25,8 @@ Channels = Literal["features", "tokens"]
 class ConvFormer(nn.Module):
     """Lifts a clip of 2D joints to the 3D pose of its centre."""
 
+    predicts = "centre"
+
     def __init__(
         self,
         *,

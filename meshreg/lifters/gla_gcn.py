@@ -54,6 +54,8 @@ class LocalGlobal:
 class GLAGCN(nn.Module):
     """Lifts a clip of 3^m frames of 2D joints to the 3D pose of its centre."""
 
+    predicts = "centre"
+
     def __init__(
         self,
         *,

@@ -59,6 +59,8 @@ class MHFormer(StagedLifter):
     Every frame has a token for each hypothesis.
     """
 
+    predicts = "centre"
+
     def __init__(
         self,
         *,

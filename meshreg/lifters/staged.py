@@ -15,6 +15,8 @@ class StagedLifter(nn.Module, ABC):
     Only `embed` may rely on the number of frames; all after it must accept a selection of frames.
     """
 
+    predicts = "sequence"  # or "centre", where only the middle frame's pose is meant
+
     def __init__(self, *, frames: int, num_joints: int, in_channels: int, width: int) -> None:
         super().__init__()
         self.frames, self.num_joints, self.in_channels = frames, num_joints, in_channels

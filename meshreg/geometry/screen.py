@@ -1,0 +1,39 @@
+"""Pixels as lifters see them: the width from -1 to 1, the height in the same unit.
+
+The formulas are those of VideoPose3D (Pavllo et al. 2019), with which nearly all published lifters
+were trained; there the left border is pixel 0, half a pixel off from elsewhere in this package.
+"""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from meshreg.errors import InputError
+
+Size = tuple[int, int]  # height and width, pixels
+
+
+def to_screen(points_px: Float[Tensor, "*batch 2"], size: Size) -> Float[Tensor, "*batch 2"]:
+    """Pixels of a picture of this size in half widths from its middle."""
+    height, width = checked_size(size)
+    return points_px * (2 / width) - points_px.new_tensor([1, height / width])
+
+
+def from_screen(points: Float[Tensor, "*batch 2"], size: Size) -> Float[Tensor, "*batch 2"]:
+    """The inverse of `to_screen`."""
+    height, width = checked_size(size)
+    return (points + points.new_tensor([1, height / width])) * (width / 2)
+
+
+def checked_size(size: Size) -> Size:
+    """The size itself, if it can be one.
+
+    Raises:
+        InputError: if it is not two positive numbers.
+    """
+    height, width = size
+    if height < 1 or width < 1:
+        raise InputError(
+            f"expected the height and width of the pictures in pixels, found {height} and "
+            f"{width}: say how large the pictures were in which the joints were found."
+        )
+    return size
