@@ -51,10 +51,8 @@ class Correspondence:
         return Correspondence(self.h36m.to(tensor), self.skeleton.like(tensor))
 
 
-def smpl_joints(
-    joints: Float[Tensor, "T 17 3"], known: Correspondence
-) -> Float[Tensor, "T 24 3"]:
-    """SMPL's joints, right to a few centimetres; feet and hands as if ankles and wrists were straight."""
+def smpl_joints(joints: Float[Tensor, "T 17 3"], known: Correspondence) -> Float[Tensor, "T 24 3"]:
+    """SMPL's joints, right to a few centimetres; feet and hands as if nothing bent there."""
     known = known.like(joints)
     theirs, ours = known.h36m, known.skeleton.template
     found: dict[str, Tensor] = {}
@@ -80,7 +78,9 @@ def smpl_joints(
     bulge = spine2 - torch.lerp(spine1, spine3, share)
     found["spine2"] = torch.lerp(found["spine1"], found["spine3"], share) + chest @ bulge
     for side in _SIDES:
-        foot, ankle, hand, wrist = SMPL.index(*(f"{side}_{p}" for p in ("foot", "ankle", "hand", "wrist")))
+        foot, ankle, hand, wrist = SMPL.index(
+            *(f"{side}_{p}" for p in ("foot", "ankle", "hand", "wrist"))
+        )
         found[f"{side}_foot"] = found[f"{side}_ankle"] + pelvis @ (ours[foot] - ours[ankle])
         forearm = unit(found[f"{side}_wrist"] - found[f"{side}_elbow"])
         found[f"{side}_hand"] = found[f"{side}_wrist"] + (ours[hand] - ours[wrist]).norm() * forearm
@@ -143,7 +143,10 @@ def _hinged(
     """Twists of bent limbs from the plane of the bend: shins bend backward, forearms forward."""
     hinged = twists.clone()
     for side in _SIDES:
-        for names, sign in ((("hip", "knee", "ankle"), 1.0), (("shoulder", "elbow", "wrist"), -1.0)):
+        for names, sign in (
+            (("hip", "knee", "ankle"), 1.0),
+            (("shoulder", "elbow", "wrist"), -1.0),
+        ):
             first, middle, last = SMPL.index(*(f"{side}_{name}" for name in names))
             upper = unit(joints[:, middle] - joints[:, first])
             lower = unit(joints[:, last] - joints[:, middle])

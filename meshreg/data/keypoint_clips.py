@@ -40,7 +40,7 @@ class KeypointClip:
 def read_clip(path: str | Path, *, joint_set: str | None = None) -> KeypointClip:
     """Read an `.npz` of arrays, a JSON file of a pose estimator, or a folder of one per frame.
 
-    An `.npz` holds `keypoints` as (T, J, 2), (T, J, 3) with confidences, or (people, T, J, ...), and
+    An `.npz` holds `keypoints` as (T, J, 2), (T, J, 3) with confidences, or (people, T, J, ...). It
     may hold `confidence`, `fps`, `image_size` (height, width), and `joint_set` or `joint_names`.
     `joint_set` says which joints they are where the file does not.
 
@@ -60,7 +60,9 @@ def read_clip(path: str | Path, *, joint_set: str | None = None) -> KeypointClip
         is_zip = file.read(2) == b"PK"
     if is_zip:
         arrays = _read_npz(path)
-        return _clip(_film_of_arrays(arrays, path), given or _named_joints(arrays), path, guess=False)
+        return _clip(
+            _film_of_arrays(arrays, path), given or _named_joints(arrays), path, guess=False
+        )
     return _clip(film_of_json(read_json(path), path), given, path)
 
 
@@ -82,7 +84,11 @@ def _film_of_arrays(arrays: dict[str, Any], path: Path) -> Film:
             "name the array of shape (T, J, 2) or (T, J, 3) like that."
         )
     points = arrays[name]
-    if points.dtype.kind not in "iuf" or points.ndim not in (3, 4) or points.shape[-1] not in (2, 3):
+    if (
+        points.dtype.kind not in "iuf"
+        or points.ndim not in (3, 4)
+        or points.shape[-1] not in (2, 3)
+    ):
         raise InputError(
             f"{path} has {name} of shape {points.shape}: expected (T, J, 2), (T, J, 3) with "
             "confidences, or (people, T, J, 2 or 3)."
@@ -94,7 +100,9 @@ def _film_of_arrays(arrays: dict[str, Any], path: Path) -> Film:
         [Sighting(tables[p, t], str(p) if several else "", 1.0) for p in range(len(tables))]
         for t in range(tables.shape[1])
     ]
-    return Film(frames, fps=_fps(arrays.get("fps"), path), size=_size(arrays.get("image_size"), path))
+    return Film(
+        frames, fps=_fps(arrays.get("fps"), path), size=_size(arrays.get("image_size"), path)
+    )
 
 
 def _with_confidence(people: np.ndarray, confidence: Any, path: Path) -> np.ndarray:
@@ -143,11 +151,13 @@ def _size(value: Any, path: Path) -> tuple[int, int] | None:
 def _clip(film: Film, joints: Skeleton | None, path: Path, *, guess: bool = True) -> KeypointClip:
     counts = sorted({len(person.table) for frame in film.frames for person in frame})
     if not counts:
-        raise InputError(f"{path} has {len(film.frames)} frames and nobody in them: nothing to lift.")
+        raise InputError(
+            f"{path} has {len(film.frames)} frames and nobody in them: nothing to lift."
+        )
     if len(counts) > 1:
         raise InputError(
-            f"{path} has people of {', '.join(map(str, counts))} joints: expected one joint set for "
-            "everybody."
+            f"{path} has people of {', '.join(map(str, counts))} joints: expected one joint set "
+            "for everybody."
         )
     told = skeleton(film.joint_set) if film.joint_set and joints is None else joints
     joints = told or _guessed(counts[0], path, guess=guess)

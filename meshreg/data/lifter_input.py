@@ -211,4 +211,3 @@ def _remarks(points_px: np.ndarray, seen: np.ndarray) -> list[str]:
         listed = ", ".join(map(str, swaps[:6])) + (", ..." if len(swaps) > 6 else "")
         remarks.append(f"left and right seem to change places at frame {listed} of this person")
     return remarks
-

@@ -1,7 +1,7 @@
 """A skeleton of joint positions as BVH: bones of constant length, and rotations that turn them.
 
-In the zero pose the bones lie as in a body with its arms stretched out (y up, facing +z, left = +x),
-each as long as it is on average. A bone turns about itself as little as it can.
+In the zero pose the bones lie as in a body with its arms out (y up, facing +z, left = +x), each as
+long as it is on average. A bone turns about itself as little as it can.
 """
 
 from functools import cache

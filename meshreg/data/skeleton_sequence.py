@@ -67,9 +67,7 @@ def save_sequence(path: str | Path, sequence: SkeletonSequence) -> None:
         InputError: if the sequence is none (see `check_sequence`), or cannot be written.
     """
     check_sequence(sequence)
-    write_npz(
-        Path(path), {f.name: np.asarray(getattr(sequence, f.name)) for f in fields(sequence)}
-    )
+    write_npz(Path(path), {f.name: np.asarray(getattr(sequence, f.name)) for f in fields(sequence)})
 
 
 def load_sequence(path: str | Path) -> SkeletonSequence:
@@ -97,9 +95,7 @@ def load_sequence(path: str | Path) -> SkeletonSequence:
     names = tuple(str(name) for name in read["joint_names"])
     plain = {"fps": float, "camera_source": str, "start_frame": int, "schema_version": int}
     return SkeletonSequence(
-        **read
-        | {name: kind(read[name]) for name, kind in plain.items()}
-        | {"joint_names": names}
+        **read | {name: kind(read[name]) for name, kind in plain.items()} | {"joint_names": names}
     )
 
 

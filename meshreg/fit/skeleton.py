@@ -74,8 +74,7 @@ def fit_skeleton(
     near = fitter.betas_of_bones(joints)
     betas, *_ = fitter.refined(joints[some], near, shape_too=True, smooth=False)
     parts = [
-        fitter.refined(part, betas, shape_too=False, smooth=True)
-        for part in joints.split(_AT_ONCE)
+        fitter.refined(part, betas, shape_too=False, smooth=True) for part in joints.split(_AT_ONCE)
     ]
     pose_rotmat = torch.cat([part[1] for part in parts])
     transl = torch.cat([part[2] for part in parts])

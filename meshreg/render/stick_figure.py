@@ -55,7 +55,9 @@ def draw_stick_figures(
     ground = float(np.percentile(joints_cam[..., 1].max(1), GROUND_PERCENTILE)) + _ANKLE_TO_GROUND
     lines = _grid(joints_cam, ground)
     seen = joints_cam @ R_view_cam.T
-    scale, shift = _frame(np.concatenate([seen.reshape(-1, 3), _corners(lines) @ R_view_cam.T]), size)
+    scale, shift = _frame(
+        np.concatenate([seen.reshape(-1, 3), _corners(lines) @ R_view_cam.T]), size
+    )
     paper = _paper(lines @ R_view_cam.T, scale, shift, size)
     radius = max(1.5, 0.011 * min(size))
     return [_figure(paper, frame, scale, shift, bones, colors, radius) for frame in seen]
