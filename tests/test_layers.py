@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1] / "meshreg"
 LAYERS = [
     {"errors"},
     {"files"},
-    {"geometry"},
+    {"geometry", "weight_files"},
     {"body", "metrics"},
     {"clothing", "render", "export"},
     {"models", "lifters", "losses", "data", "adapt"},

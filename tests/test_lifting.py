@@ -7,11 +7,12 @@ from torch import Tensor, nn
 from meshreg.body.skeleton import skeleton
 from meshreg.errors import InputError
 from meshreg.geometry.gaps import fill_gaps, longest_gap
+from meshreg.geometry.mirror import mirror
 from meshreg.geometry.screen import from_screen, to_screen
 from meshreg.geometry.windows import merged, windows
 from meshreg.lifters.convformer import convformer
 from meshreg.lifters.hot import hot_mixste, tpc_mixste
-from meshreg.lifters.lifting import clip_sizes, lift, mirror
+from meshreg.lifters.lifting import clip_sizes, lift
 from meshreg.lifters.mixste import mixste
 
 SIZE = (480, 640)

@@ -136,7 +136,7 @@ def damage_reported(what: str) -> Iterator[None]:
         raise
     except _DAMAGE as error:
         raise InputError(
-            f"{what} is damaged or not a model file ({type(error).__name__} while reading): "
+            f"{what} is damaged or of another kind ({type(error).__name__} while reading): "
             "download it again."
         ) from error
 
@@ -152,8 +152,8 @@ def read_pickle(data: bytes, what: str) -> Any:
             return _RecordingUnpickler(data).load()
     except _Forbidden as error:
         raise InputError(
-            f"{what} was refused because it asks for {str(error)[:100]!r}, which no body model "
-            "needs and could run code: get the file from its official site."
+            f"{what} was refused because it asks for {str(error)[:100]!r}, which arrays "
+            "do not need and which could run code: get the file from its official site."
         ) from None
 
 

@@ -7,7 +7,7 @@ from meshreg.cli.recipes import RECIPES
 
 INTERRUPTED = 130
 # Recipe -> module with its `main`
-MODULES = {"hmr": "meshreg.train.hmr"}
+MODULES = {"hmr": "meshreg.train.hmr", "lifter": "meshreg.train.lifter"}
 assert MODULES.keys() == RECIPES.keys()
 
 

@@ -45,6 +45,25 @@ def windows(length: int, frames: int, *, policy: Policy, stride: int | None = No
     Raises:
         InputError: if there is nothing to cut, or windows would leave out frames.
     """
+    starts = window_starts(length, frames, policy=policy, stride=stride)
+    return windows_from(starts, length, frames)
+
+
+def windows_from(starts: Int[Tensor, " W"], length: int, frames: int) -> Windows:
+    """Windows that begin at these frames of a clip, which may be before its first one."""
+    places = starts[:, None] + torch.arange(frames)
+    kept = places.clamp(0, length - 1)
+    return Windows(frames=kept, inside=kept == places)
+
+
+def window_starts(
+    length: int, frames: int, *, policy: Policy, stride: int | None = None
+) -> Int[Tensor, " W"]:
+    """Where the windows begin; a whole window apart, or one frame if they are centred.
+
+    Raises:
+        InputError: if there is nothing to cut, or windows would leave out frames.
+    """
     step = stride or (1 if policy == "centred" else frames)
     if length < 1:
         raise InputError("the clip has no frames: give at least one.")
@@ -53,9 +72,7 @@ def windows(length: int, frames: int, *, policy: Policy, stride: int | None = No
             f"windows of {frames} frames cannot start every {step} frames: choose a stride of 1 "
             f"to {max(frames, 1)}."
         )
-    places = _starts(length, frames, policy, step)[:, None] + torch.arange(frames)
-    kept = places.clamp(0, length - 1)
-    return Windows(frames=kept, inside=kept == places)
+    return _starts(length, frames, policy, step)
 
 
 def _starts(length: int, frames: int, policy: Policy, step: int) -> Int[Tensor, " W"]:

@@ -84,13 +84,15 @@ class GLAGCN(nn.Module):
         self.head = nn.Conv1d(width, 3, 1)
         self.global_head = GlobalHead(width, graph=graph, dropout=dropout) if global_head else None
 
-    def forward(self, x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B 1 J 3"]:
-        """The pose of the centre frame, metres from the root joint.
+    def forward(
+        self, x: Float[Tensor, "B T J C"], *, whole: bool = False
+    ) -> Float[Tensor, "B 1 J 3"] | LocalGlobal:
+        """The pose of the centre frame, metres from the root joint; what `both` says if `whole`.
 
         Raises:
             InputError: if the clip has other frames, joints or channels than the network.
         """
-        return self.centre(self.embed(x))
+        return self.both(x) if whole else self.centre(self.embed(x))
 
     def both(self, x: Float[Tensor, "B T J C"]) -> LocalGlobal:
         """The centre's pose and those of all frames, for a loss over both branches.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from meshreg.body.skeleton import Skeleton, skeleton
 from meshreg.errors import InputError
+from meshreg.geometry.mirror import mirror
 from meshreg.geometry.screen import Size, to_screen
 from meshreg.geometry.windows import Windows, merged, middle, windows
 from meshreg.lifters.hot import KeptPoses, PrunedLifter, TokenPruning
@@ -31,7 +32,8 @@ class ClipSizes:
 def clip_sizes(network: nn.Module) -> ClipSizes:
     """What this lifter takes and gives."""
     inner: Any = network.lifter if isinstance(network, PrunedLifter) else network
-    predicts = "centre" if isinstance(network, TokenPruning) else inner.predicts
+    is_centre = isinstance(network, TokenPruning) or inner.predicts == "centre"
+    predicts: Literal["sequence", "centre"] = "centre" if is_centre else "sequence"
     return ClipSizes(inner.frames, inner.num_joints, inner.in_channels, predicts)
 
 
@@ -43,6 +45,7 @@ def lift(  # noqa: PLR0913
     confidence: Float[Tensor, "T J"] | None = None,
     joint_set: Skeleton | None = None,
     flip: bool = True,
+    keep_root: bool = False,
     stride: int | None = None,
     batch_size: int = 32,
 ) -> Float[Tensor, "T J 3"]:
@@ -50,7 +53,9 @@ def lift(  # noqa: PLR0913
 
     `image_size` is (height, width). `flip` averages with what is said of the mirrored clip. Clips
     shorter than a window are filled up with their last frame; networks of one frame see the ends
-    repeated. A `stride` shorter than a window averages overlapping ones, for sequence networks.
+    repeated. The root joint becomes the origin, unless `keep_root` leaves all joints where the
+    network put them, the root some millimetres off. A `stride` shorter than a window averages
+    overlapping ones, for sequence networks.
 
     Raises:
         InputError: if there are no frames, the joints are not the network's, some are not finite,
@@ -71,6 +76,8 @@ def lift(  # noqa: PLR0913
             for frames in where.frames.split(batch_size)
         ]
     poses = merged(torch.cat(parts).to(keypoints_px.device), predicted(where, sizes), len(x))
+    if keep_root:
+        return poses
     return poses - poses[:, [joints.parents.index(-1)]]
 
 
@@ -100,13 +107,6 @@ def predict_windows(
     kept = {"frames": plain.frames} if isinstance(plain, KeptPoses) else {}
     mirrored = _wanted(network(mirror(x, flip), **kept), network)
     return (_wanted(plain, network) + mirror(mirrored, flip)) / 2
-
-
-def mirror(x: Float[Tensor, "*batch J C"], flip: tuple[int, ...]) -> Float[Tensor, "*batch J C"]:
-    """The same from the mirrored picture or scene: x negated, left and right joints exchanged."""
-    turned = x[..., list(flip), :].clone()
-    turned[..., 0] = -turned[..., 0]
-    return turned
 
 
 def joint_set_of(num_joints: int, joint_set: Skeleton | None = None) -> Skeleton:

@@ -3,25 +3,23 @@
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from meshreg.body.assets import check_same_topology
 from meshreg.body.smpl import Body, load_body
-from meshreg.errors import InputError, MissingFileError
-from meshreg.files import written_whole
+from meshreg.errors import InputError
 from meshreg.models.architecture import Architecture
 from meshreg.models.builders import build_hmr
 from meshreg.models.hmr import HMR
+from meshreg.weight_files import StoredAs, read_weights, write_weights
+from meshreg.weight_files import fill as fill_network
 
 FORMAT = 1
 _KEY = "meshreg_model"  # of the JSON text in the file's header
 _REMEDY = "give a file that save_model wrote."
-_TORCH_FILES = (b"PK\x03", b"\x80\x02\x8a", b"\x80\x04\x95", b"\x80\x05\x95")  # zip and pickles
+_RELEASED = "released regressors are read with meshreg.models.released.load_released."
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ def save_model(
     path: Path,
     model: HMR,
     *,
-    dtype: Literal["float32", "float16"] = "float32",
+    dtype: StoredAs = "float32",
     licence: str = "",
     recipe: str = "",
 ) -> None:
@@ -58,13 +56,7 @@ def save_model(
         licence=licence,
         recipe=recipe,
     )
-    matrices = {name for name, value in model.named_parameters() if value.ndim >= 2}
-    tensors = {
-        name: _stored(value, half=dtype == "float16" and name in matrices)
-        for name, value in model.state_dict().items()
-    }
-    with written_whole(path) as temporary:
-        save_file(tensors, temporary, metadata={_KEY: json.dumps(asdict(header))})
+    write_weights(path, model, key=_KEY, header=asdict(header), dtype=dtype)
 
 
 def load_model(path: Path, *, body: Body | None = None) -> HMR:
@@ -108,16 +100,7 @@ def fill(model: HMR, tensors: dict[str, Tensor], path: Path) -> None:
     Raises:
         InputError: if one is missing, unexpected or of another shape.
     """
-    state = model.state_dict()
-    wrong = sorted(set(state) ^ set(tensors)) or [
-        name for name in state if state[name].shape != tensors[name].shape
-    ]
-    if wrong:
-        raise InputError(
-            f"{path} does not fit its own architecture at {len(wrong)} tensors, for example "
-            f"{wrong[0]}: {_REMEDY}"
-        )
-    model.load_state_dict(tensors)
+    fill_network(model, tensors, path, remedy=_REMEDY)
 
 
 def read_model(path: Path) -> tuple[Header, dict[str, Tensor]]:
@@ -127,22 +110,8 @@ def read_model(path: Path) -> tuple[Header, dict[str, Tensor]]:
         MissingFileError: if it is not there.
         InputError: if it is damaged or something else.
     """
-    if not path.is_file():
-        raise MissingFileError(f"no model at {path}: check the path.")
-    with path.open("rb") as file:
-        if file.read(4).startswith(_TORCH_FILES):
-            raise InputError(
-                f"{path} is a file of torch.save, not ours: released regressors are read with "
-                "meshreg.models.released.load_released."
-            )
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = _header((file.metadata() or {}).get(_KEY, ""), path)
-            return header, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{path} is cut off, damaged or not a model ({error}): copy or download it again."
-        ) from error
+    texts, tensors = read_weights(path, instead=_RELEASED)
+    return _header(texts.get(_KEY, ""), path), tensors
 
 
 def _header(text: str, path: Path) -> Header:
@@ -155,15 +124,6 @@ def _header(text: str, path: Path) -> Header:
         return Header(**(values | {"architecture": Architecture(**values["architecture"])}))
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise InputError(f"{path} holds tensors but no model of meshreg: {_REMEDY}") from error
-
-
-def _stored(value: Tensor, *, half: bool) -> Tensor:
-    value = value.detach().cpu().contiguous()
-    if half:
-        small = value.to(torch.float16)
-        if small.isfinite().all():
-            return small
-    return value
 
 
 def _difference(found: Architecture, model: HMR) -> str:

@@ -1,0 +1,111 @@
+"""Train a lifter on clips whose 3D joints are known.
+
+Run: `meshreg train --config configs/lifters/small/ktpformer.yaml`
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+
+import torch
+from torch import nn
+
+from meshreg.data.lifting import LiftingData
+from meshreg.errors import InputError
+from meshreg.evaluate.lifting import evaluate_lifter, find_lifting_protocol
+from meshreg.files import check_writable
+from meshreg.lifters.builders import LifterSpec, build_lifter
+from meshreg.lifters.checkpoint import LifterHeader, load_lifter, save_lifter
+from meshreg.lifters.lifting import clip_sizes
+from meshreg.train.device import launch
+from meshreg.train.lifter_config import LifterConfig, LifterModelConfig
+from meshreg.train.lifter_data import make_lifter_data
+from meshreg.train.lifter_terms import LifterTerms
+from meshreg.train.loop import Task, train
+from meshreg.train.same_run import check_same_run
+
+_RULES = {"motion": "lift-motion", "h36m": "lift-h36m", "humaneva": "lift-humaneva"}
+
+
+def main(config: LifterConfig) -> bool:
+    """Data, model, losses, loop, file; false if somebody stopped the run before its end.
+
+    Raises:
+        InputError: if anything is missing or contradicts itself, or the loss is no longer finite.
+    """
+    fabric = launch(config.run)
+    if fabric.global_rank == 0:
+        check_writable(config.out)
+        check_same_run(config.out, asdict(config))
+
+    # --- model ------------------------------------------------------------------------------------
+    torch.manual_seed(config.run.seed)
+    spec = spec_of(config.model)
+    network = build_lifter(spec)
+    if config.model.start_from is not None:
+        start_from(network, spec, config.model)
+
+    # --- data -------------------------------------------------------------------------------------
+    data = make_lifter_data(
+        config.data,
+        clip_sizes(network),
+        config.model.joint_set,
+        seed=config.run.seed,
+        rank=fabric.global_rank,
+        world_size=fabric.world_size,
+    )
+    terms = LifterTerms(config.losses, spec.joints).to(fabric.device)
+
+    # --- loop -------------------------------------------------------------------------------------
+    rules = _RULES.get(config.data.kind, "lift-3dhp")
+    judged = data.judged
+    task = Task(
+        model=network,
+        batches=data.batches,
+        terms=terms,
+        evaluate=(lambda net: scores(net, judged, rules)) if judged else None,
+    )
+    finished = train(fabric, task, optimiser=config.optimiser, run=config.run, out=config.out)
+    if finished and fabric.global_rank == 0:
+        header = LifterHeader(
+            spec=spec,
+            fps=data.fps,
+            licence=data.licence,
+            recipe=f"{config.run.steps} steps of {config.data.batch_size} windows, "
+            f"{config.data.kind}",
+        )
+        save_lifter(config.out / "model.safetensors", network, header)
+    return finished
+
+
+def spec_of(config: LifterModelConfig) -> LifterSpec:
+    """The network that a config names."""
+    return LifterSpec(
+        builder=config.builder,
+        frames=config.frames,
+        joint_set=config.joint_set,
+        options=dict(config.options),
+    )
+
+
+def start_from(network: nn.Module, spec: LifterSpec, config: LifterModelConfig) -> None:
+    """Put the weights of an earlier training into a network of the same kind.
+
+    Raises:
+        InputError: if the file holds another network.
+    """
+    assert config.start_from is not None
+    earlier, header = load_lifter(config.start_from)
+    if header.spec != spec:
+        raise InputError(
+            f"{config.start_from} holds {header.spec.builder} of {header.spec.frames} frames with "
+            f"{header.spec.options}, not the network of this config: let them agree."
+        )
+    network.load_state_dict(earlier.state_dict())
+
+
+def scores(network: nn.Module, judged: LiftingData, rules: str) -> Mapping[str, float]:
+    """Errors of the judged clips, the mean first; millimetres. Without the mirrored pass."""
+    protocol = find_lifting_protocol(rules)
+    measures = ("mpjpe_mm", "mpjve_mm")  # Procrustes would take most of the time
+    quick = replace(protocol, measures=measures)
+    return evaluate_lifter(network, judged, quick, flip=False).means
