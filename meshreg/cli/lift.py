@@ -1,6 +1,7 @@
 """`meshreg lift`: 2D joints over time in; a 3D skeleton and a moving body out."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from meshreg.files import check_writable
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from torch import nn
+    from torch import Tensor, nn
 
     from meshreg.cli.lift_files import Moving
     from meshreg.data.keypoint_clips import KeypointClip
@@ -23,6 +24,35 @@ if TYPE_CHECKING:
 ASSUMED_FPS = 30.0
 SMOOTH_SECONDS = 0.1  # how far the person's place, not the pose, is averaged over time
 MAX_FPS = 240.0
+NUM_JOINTS = 17
+SAME_RATE = 0.2  # share by which rates differ before a clip is resampled for the lifter
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Frames per second."""
+
+    film: float
+    trained: float | None  # of the clips that the lifter learned from; None: nobody knows
+
+    @property
+    def lifted(self) -> float:
+        """That of the clip which the lifter sees: its own, if the film's is quite another one."""
+        if self.trained is None or abs(self.film / self.trained - 1) <= SAME_RATE:
+            return self.film
+        return self.trained
+
+    def steps(self, length: int) -> "Tensor":
+        """Which moments of the film, in frames, the lifter sees."""
+        from meshreg.geometry.time_steps import steps_at_rate
+
+        return steps_at_rate(length, self.film, self.lifted)
+
+    def back(self, length: int) -> "Tensor":
+        """Where the film's frames are among those moments."""
+        import torch
+
+        return torch.arange(length, dtype=torch.float64) * (self.lifted / self.film)
 
 
 def run_lift(options: LiftOptions) -> None:
@@ -42,11 +72,11 @@ def run_lift(options: LiftOptions) -> None:
     tracks = tracks_of(clip)
     track = chosen_track(tracks, options.person)
     known = lifter_input(track, size, min_confidence=options.min_confidence)
-    network = load_network(options)
+    network, trained_fps = load_network(options)
     check_writable(options.out)  # before the work rather than after it
     console = Console(highlight=False, markup=False, soft_wrap=True)
     fps, fps_source = _fps(options, clip)
-    sequence = _lifted(network, known, track, camera, fps, flip=options.flip)
+    sequence = _lifted(network, known, track, camera, Rates(fps, trained_fps), flip=options.flip)
     moving = _body_motion(options, sequence, console) if options.mesh else None
     _report(console, options, track, known, len(tracks), fps_source)
     write_results(options, sequence, moving, console)
@@ -123,38 +153,34 @@ def _fps(options: LiftOptions, clip: "KeypointClip") -> tuple[float, str]:
     return ASSUMED_FPS, "assumed; give --fps if the film is faster or slower"
 
 
-def load_network(options: LiftOptions) -> "nn.Module":
-    """The lifter of --model on --device.
+def load_network(options: LiftOptions) -> "tuple[nn.Module, float | None]":
+    """The lifter of --model on --device, and the frames per second it was trained for, if told.
 
     Raises:
         MissingFileError: if it is no file and no lifter that comes with meshreg.
         InputError: if the file is damaged, of something else, or of a lifter of other joints.
     """
+    from meshreg.lifters.checkpoint import load_lifter
     from meshreg.lifters.lifting import clip_sizes
-    from meshreg.lifters.weights import load_lifter, released_lifter
+    from meshreg.lifters.recognise import released_lifter
     from meshreg.models.torch_files import read_torch_file
 
     path = Path(options.model)
     if not path.is_file():
         raise MissingFileError(
-            f"no lifter weights come with this version under the name {options.model!r}, and there "
-            "is no such file: train one with `meshreg train`, or give --model FILE with weights "
-            "that the authors of a lifter released."
+            f"there is no lifter named {options.model!r} with this version and no such file: train "
+            "one with `meshreg train --config configs/lifters/small/ktpformer.yaml`, or give "
+            "--model FILE with weights that the authors of a lifter released."
         )
-    with path.open("rb") as file:
-        start = file.read(16)
-    ours = start[8:9] == b"{"  # safetensors: the length of the header, then JSON
-    network: nn.Module = (
-        load_lifter(path)[0]
-        if ours
-        else released_lifter(read_torch_file(path), path, options.architecture)
-    )
-    sizes = clip_sizes(network)
-    if sizes.num_joints != 17:
-        raise InputError(
-            f"{path} is a lifter of {sizes.num_joints} joints: give one of Human3.6M's 17."
-        )
-    return network.to(options.device)
+    fps: float | None = None
+    if path.suffix.lower() == ".safetensors":
+        network, header = load_lifter(path)
+        fps = header.fps
+    else:
+        network = released_lifter(read_torch_file(path), options.architecture)
+    if (count := clip_sizes(network).num_joints) != NUM_JOINTS:
+        raise InputError(f"{path} is a lifter of {count} joints: give one of Human3.6M's 17.")
+    return network.to(options.device), fps
 
 
 # --- the work -------------------------------------------------------------------------------------
@@ -163,7 +189,7 @@ def _lifted(  # noqa: PLR0913
     known: "LifterInput",
     track: "Track",
     camera: "Camera",
-    fps: float,
+    rates: Rates,
     *,
     flip: bool,
 ) -> "SkeletonSequence":
@@ -173,11 +199,20 @@ def _lifted(  # noqa: PLR0913
     from meshreg.data.lifter_input import H36M
     from meshreg.data.skeleton_sequence import SkeletonSequence, check_sequence
     from meshreg.geometry.place_points import smoothed, translation_from_pixels
+    from meshreg.geometry.time_steps import sampled_at
     from meshreg.lifters.lifting import lift
 
     points = torch.from_numpy(known.keypoints_px)
     confidence = torch.from_numpy(known.confidence)
-    joints = lift(network, points, camera.size, confidence=confidence, flip=flip).float()
+    taken = rates.steps(len(points))
+    joints = lift(
+        network,
+        sampled_at(points, taken),
+        camera.size,
+        confidence=sampled_at(confidence, taken),
+        flip=flip,
+    ).float()
+    joints = sampled_at(joints, rates.back(len(points)))
     # Filled gaps count a little: a frame without any joint needs a place, too. Only joints that all
     # joint sets agree about count, for spine and head may be built by a rule.
     limbs = torch.tensor([i != j for i, j in enumerate(H36M.flip)])
@@ -185,8 +220,8 @@ def _lifted(  # noqa: PLR0913
     root = translation_from_pixels(joints, points, camera.K, weight)
     sequence = SkeletonSequence(
         joints_cam=joints.numpy(),
-        root_cam=smoothed(root, SMOOTH_SECONDS * fps).numpy(),
-        fps=float(fps),
+        root_cam=smoothed(root, SMOOTH_SECONDS * rates.film).numpy(),
+        fps=float(rates.film),
         camera_source=camera.source,
         start_frame=track.start,
     )

@@ -117,7 +117,7 @@ def _named(track: Track, seen: np.ndarray) -> _Joints:
     if not joints.has(*_TRUNK):
         absent = [name for name in _TRUNK if not joints.has(name)]
         raise InputError(
-            f"{', '.join(absent)} of person {track.person} are never seen: lifting needs shoulders "
+            f"no frame shows {', '.join(absent)} of person {track.person}: lifting needs shoulders "
             "and hips, as of coco17, openpose25 or h36m17."
         )
     return joints
