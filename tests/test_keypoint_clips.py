@@ -66,7 +66,7 @@ def test_every_layout_of_json(tmp_path: Path, layout: str) -> None:
 def test_a_folder_of_openpose_keeps_frames_without_people(tmp_path: Path) -> None:
     table = np.zeros((25, 3))
     for number in (3, 4, 6):
-        table[:, :2] = 100 + number
+        table[:, :2] = np.arange(50).reshape(25, 2) + number
         table[:, 2] = 0.8
         people = [{"person_id": [-1], "pose_keypoints_2d": table.ravel().tolist()}]
         content = {"version": 1.3, "people": people if number != 4 else []}

@@ -52,7 +52,7 @@ class Rates:
         """Where the film's frames are among those moments."""
         import torch
 
-        return torch.arange(length, dtype=torch.float64) * (self.lifted / self.film)
+        return torch.linspace(0, len(self.steps(length)) - 1, length, dtype=torch.float64)
 
 
 def run_lift(options: LiftOptions) -> None:

@@ -15,9 +15,9 @@ def sampled_at(values: Float[Tensor, "T *D"], steps: Float[Tensor, " S"]) -> Flo
 
 
 def steps_at_rate(length: int, fps: float, rate: float) -> Float[Tensor, " S"]:
-    """Frame numbers, of a clip of `length` frames, of moments that follow each other at `rate`.
+    """Frame numbers, in a clip of `length` frames, of evenly spaced moments from first to last.
 
-    The first is the clip's first, the last is at or after its last.
+    They follow each other at `rate`, or as nearly as both ends allow.
     """
-    count = int(torch.tensor((length - 1) * rate / fps - 1e-6).ceil().clamp_min(0)) + 1
-    return torch.arange(count, dtype=torch.float64) * (fps / rate)
+    count = round((length - 1) * rate / fps) + 1
+    return torch.linspace(0, length - 1, max(count, min(length, 2)), dtype=torch.float64)
