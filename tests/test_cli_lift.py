@@ -57,7 +57,7 @@ def test_a_file_of_weights_lifts(
     assert "guessed" in sequence.camera_source and "guessed" in out
     assert read_bvh(folder / "skeleton.bvh").fps == 25.0
     with Image.open(folder / "skeleton.gif") as gif:
-        assert gif.n_frames == 8
+        assert getattr(gif, "n_frames", 1) == 8
 
 
 def test_a_right_skeleton_becomes_a_body(

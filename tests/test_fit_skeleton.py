@@ -1,4 +1,4 @@
-"""Inverse kinematics of a skeleton: a body that is known comes back, left and right as they were."""
+"""Inverse kinematics of a skeleton: a known body comes back, left and right as they were."""
 
 from dataclasses import replace
 

@@ -137,7 +137,7 @@ def test_figures_stand_upright_and_the_left_is_blue(tmp_path: Path) -> None:
     film = draw_stick_figures(shown.placed_cam, shown.skeleton.bones, colors, (160, 160))
     save_animation(tmp_path / "s.gif", film, 25.0)
     with Image.open(tmp_path / "s.gif") as gif:
-        assert gif.n_frames == 8
+        assert getattr(gif, "n_frames", 1) == 8
     (front,) = draw_stick_figures(
         shown.placed_cam[:1], shown.skeleton.bones, colors, (160, 160), azimuth_deg=0.0
     )
