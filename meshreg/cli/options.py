@@ -104,6 +104,53 @@ class PredictOptions:
 
 
 @dataclass(frozen=True)
+class LiftOptions:
+    """Lift one person's 2D joints over time to a 3D skeleton and a moving body.
+
+    Args:
+        keypoints: 2D joints: an .npz, JSON of COCO, AlphaPose or MMPose, or a folder of OpenPose's.
+        model: A lifter: a file of weights, or the name of one that comes with meshreg.
+        architecture: Which lifter a released file of weights is, if it does not tell.
+        fps: Frames per second, if the file does not tell.
+        size: Width and height of the pictures, such as 1920x1080, if the file does not tell.
+        joint_set: Which joints they are, such as coco17, if the file does not tell.
+        person: Who of several people; default whoever is seen in most frames.
+        min_confidence: Joints with less count as not seen.
+        camera: JSON with K, or with fx, fy, cx, cy, in pixels; or a calibration by OpenCV or ROS.
+        focal: Focal length in pixels.
+        fov: Field of view in degrees.
+        fov_axis: What the field of view spans.
+        flip: Average with what the lifter says of the mirrored clip.
+        mesh: Also fit a body to the skeleton.
+        mesh_animation: Also write body.gif, the moving body.
+        body: "builtin", or the path of a body file with a Human3.6M regressor.
+        folder: Where licensed models are kept.
+        out: Folder for skeleton.npz, .csv, .bvh, .gif and .mp4; and motion.npz and body.glb.
+        device: Where the lifter runs: "cpu" or "cuda".
+    """
+
+    keypoints: Path
+    model: str = "default"
+    architecture: str | None = None
+    fps: float | None = None
+    size: str | None = None
+    joint_set: str | None = None
+    person: int | None = None
+    min_confidence: float = 0.3
+    camera: Path | None = None
+    focal: float | None = None
+    fov: float | None = None
+    fov_axis: Literal["x", "y", "diagonal"] = "x"
+    flip: bool = True
+    mesh: bool = True
+    mesh_animation: bool = False
+    body: str = "builtin"
+    folder: Path = Path("body_models")
+    out: Path = Path("meshreg_out")
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
 class ListOptions:
     """List the body models that are there.
 

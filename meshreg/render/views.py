@@ -1,4 +1,4 @@
-"""Meshes seen from another side: one view, or a walk all around them."""
+"""Meshes seen from another side: one view, a walk all around them, or how they move."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
@@ -177,4 +177,41 @@ def turntable(
             rasterizer=backend,
         )
         for R_view_cam in rotations
+    ]
+
+
+def draw_motion(
+    verts_cam: Float[Tensor, "T V 3"],
+    faces: Int[Tensor, "F 3"],
+    size: tuple[int, int],
+    *,
+    azimuth_deg: float = 35.0,
+    elevation_deg: float = 14.0,
+    supersample: int = 2,
+    rasterizer: Rasterizer | None = None,
+) -> list[np.ndarray]:
+    """A body over time in one view that holds all of its motion: (H, W) pictures as of `draw_view`.
+
+    Raises:
+        InputError: if a vertex is not finite.
+    """
+    check_drawing(1.0, supersample)
+    R_view_cam = _view_rotation(azimuth_deg, elevation_deg).to(verts_cam)
+    corners = verts_cam.flatten(0, 1)
+    points = torch.cat((corners, _pressed_flat(corners))) @ R_view_cam.T
+    middle = (points.amin(0) + points.amax(0)) / 2
+    t_view_cam = -middle
+    t_view_cam[2] += _distance(points - middle, _view_K(size[1], size[0]), size)
+    backend = rasterizer or load_rasterizer()
+    return [
+        _picture(
+            scene_of(frame, faces, None),
+            R_view_cam,
+            t_view_cam,
+            size,
+            shadow=elevation_deg >= 0,
+            supersample=supersample,
+            rasterizer=backend,
+        )
+        for frame in verts_cam
     ]

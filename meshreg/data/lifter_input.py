@@ -1,0 +1,213 @@
+"""One person's 2D joints as lifters want them: Human3.6M's 17 joints in every frame.
+
+Joints that a set lacks are built from those that it has, by the rule with which the authors of HoT
+feed COCO's joints to lifters of Human3.6M. Gaps are filled along straight lines in time.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from meshreg.body.skeleton import map_joints, mirrored_name, skeleton
+from meshreg.data.tracks import Track, swapped_frames
+from meshreg.errors import InputError
+from meshreg.geometry.gaps import fill_gaps, longest_gap
+
+H36M = skeleton("h36m17")
+MIN_CONFIDENCE = 0.3  # below it a joint counts as not seen
+_FACE = ("left_eye", "right_eye", "left_ear", "right_ear")
+# Without these nothing can be said about the others.
+_TRUNK = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+_FILLED_SHARE = 0.2  # of all joints in all frames: more than this is worth a warning
+_OUTSIDE_SHARE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class LifterInput:
+    """What a lifter is given."""
+
+    keypoints_px: Float[np.ndarray, "T 17 2"]  # joints of h36m17, pixels, no gaps
+    confidence: Float[np.ndarray, "T 17"]  # zero where a gap was filled
+    remarks: tuple[str, ...]  # what was made up or looks wrong, in words
+
+
+@dataclass(frozen=True, eq=False)
+class _Joints:
+    """Points by name, each with how far it can be believed in every frame."""
+
+    points: dict[str, np.ndarray]  # (T, 2)
+    confidence: dict[str, np.ndarray]  # (T,)
+
+    def mean(self, *names: str) -> tuple[np.ndarray, np.ndarray]:
+        """The middle of several joints; believed as far as the least of them."""
+        points = np.mean([self.points[name] for name in names], 0)
+        return points, np.min([self.confidence[name] for name in names], 0)
+
+    def has(self, *names: str) -> bool:
+        """Whether each of them is seen at least once."""
+        return all(name in self.confidence and self.confidence[name].any() for name in names)
+
+    def add(self, name: str, points: np.ndarray, confidence: np.ndarray) -> None:
+        self.points[name], self.confidence[name] = points, confidence
+
+
+def lifter_input(
+    track: Track, size: tuple[int, int], *, min_confidence: float = MIN_CONFIDENCE
+) -> LifterInput:
+    """The 17 joints of Human3.6M in every frame of a track.
+
+    Less confident joints count as not seen, and are put on a straight line in time between the
+    frames in which they are; before the first and after the last they keep that place. Arms, legs
+    or a head that are never seen stay where the joint above is.
+
+    Raises:
+        InputError: if shoulders or hips are never seen, or the joints lie outside the picture.
+    """
+    seen = track.confidence >= max(min_confidence, 1e-6)
+    if not seen.any():
+        raise InputError(
+            f"no joint of person {track.person} has a confidence of {min_confidence:g} or more: "
+            "lower --min-confidence, or choose another person."
+        )
+    _check_places(track, seen, size)
+    joints = _named(track, seen)
+    _build(joints)
+    missing = [name for name in H36M.joints if not joints.has(name)]
+    remarks = []
+    if missing:
+        _stand_in(joints, missing)
+        remarks.append(f"never seen, so they stay at the joint above: {', '.join(missing)}")
+    points = np.stack([joints.points[name] for name in H36M.joints], 1)
+    confidence = np.stack([joints.confidence[name] for name in H36M.joints], 1)
+    filled = _filled(points, confidence > 0)
+    remarks += _remarks(filled, confidence > 0)
+    return LifterInput(filled.astype(np.float32), confidence.astype(np.float32), tuple(remarks))
+
+
+def _check_places(track: Track, seen: np.ndarray, size: tuple[int, int]) -> None:
+    height, width = size
+    points = track.points_px[seen]
+    if len(points) > 2 and np.abs(points).max() <= 1.5:
+        raise InputError(
+            f"the keypoints lie between {points.min():.2f} and {points.max():.2f}: expected pixels "
+            "of the picture, not shares of its size."
+        )
+    outside = ((points < -0.5) | (points > np.array([width, height]) - 0.5)).any(1).mean()
+    if outside > _OUTSIDE_SHARE:
+        x, y = np.median(points, 0)
+        raise InputError(
+            f"{outside:.0%} of the joints lie outside the {width}x{height} picture, around "
+            f"({x:.0f}, {y:.0f}): give the size of the pictures that they were found in."
+        )
+
+
+def _named(track: Track, seen: np.ndarray) -> _Joints:
+    """The track's joints under Human3.6M's names where they mean the same point, else their own."""
+    joints = _Joints({}, {})
+    believed = np.where(seen, track.confidence, 0.0)
+    for place, name in enumerate(track.joints.joints):
+        joints.add(name.removesuffix("_coco"), track.points_px[:, place], believed[:, place])
+    places, found = map_joints(track.joints, H36M)
+    for name, place, there in zip(H36M.joints, places, found, strict=True):
+        if there:
+            joints.add(name, track.points_px[:, place], believed[:, place])
+    _add_near(joints, track, believed)
+    if not joints.has(*_TRUNK):
+        absent = [name for name in _TRUNK if not joints.has(name)]
+        raise InputError(
+            f"no frame shows {', '.join(absent)} of person {track.person}: lifting needs shoulders "
+            "and hips, as of coco17, openpose25 or h36m17."
+        )
+    return joints
+
+
+def _add_near(joints: _Joints, track: Track, believed: np.ndarray) -> None:
+    """Points within centimetres of a joint, for sets that cannot build it from a nose."""
+    places, found = map_joints(track.joints, H36M, approximate=True)
+    for name, place, there in zip(H36M.joints, places, found, strict=True):
+        by_rule = joints.has("nose") and mirrored_name(name) == name
+        if there and name not in joints.points and not by_rule:
+            joints.add(name, track.points_px[:, place], believed[:, place])
+
+
+def _build(joints: _Joints) -> None:
+    """Pelvis, thorax, spine, jaw and head where the set has none; y points down.
+
+    Frames without a face keep what can be built without one only if no frame has it.
+    """
+    shoulders, sure = joints.mean("left_shoulder", "right_shoulder")
+    if "pelvis" not in joints.points:
+        joints.add("pelvis", *joints.mean("left_hip", "right_hip"))
+    eyes = [name for name in ("left_eye", "right_eye") if joints.has(name)]
+    first_thorax = shoulders
+    if joints.has("nose"):
+        nose, nose_sure = joints.points["nose"], joints.confidence["nose"]
+        first_thorax = shoulders + (nose - shoulders) / 3
+        if eyes:
+            _build_head(joints)
+        if "jaw_h36m" not in joints.points:
+            joints.add("jaw_h36m", nose + (shoulders - nose) / 4, np.minimum(nose_sure, sure))
+        sure_thorax = np.minimum(nose_sure, sure)
+    else:
+        sure_thorax = sure
+    if "thorax" not in joints.points:
+        thorax = first_thorax.copy()
+        if joints.has("nose") and eyes:
+            height, believed = _eye_height(joints)
+            thorax[:, 1] -= (height - joints.points["nose"][:, 1]) * 2 / 3
+            sure_thorax = np.minimum(sure_thorax, believed)
+        joints.add("thorax", thorax, sure_thorax)
+    if "spine_h36m" not in joints.points:
+        spine, sure_spine = joints.mean(*_TRUNK)
+        middle = (joints.points["pelvis"][:, 0] + first_thorax[:, 0]) / 2
+        spine[:, 0] += 2 * (spine[:, 0] - middle)
+        joints.add("spine_h36m", spine, np.minimum(sure_spine, sure_thorax))
+
+
+def _build_head(joints: _Joints) -> None:
+    """Above the eyes by as much as the nose is below, in the middle of what is seen of the face."""
+    if "head_h36m" in joints.points:
+        return
+    face = [name for name in _FACE if name in joints.points]
+    weights = np.stack([joints.confidence[name] > 0 for name in face])
+    x = np.stack([joints.points[name][:, 0] for name in face])
+    mean_x = (weights * x).sum(0) / weights.sum(0).clip(1)
+    height, believed = _eye_height(joints)
+    head = np.stack([mean_x, 2 * height - joints.points["nose"][:, 1]], 1)
+    joints.add("head_h36m", head, np.minimum(believed, joints.confidence["nose"]))
+
+
+def _eye_height(joints: _Joints) -> tuple[np.ndarray, np.ndarray]:
+    """Where the eyes are along y, from those that are seen, and how far that is believed."""
+    eyes = [name for name in ("left_eye", "right_eye") if name in joints.points]
+    weights = np.stack([joints.confidence[name] > 0 for name in eyes])
+    y = np.stack([joints.points[name][:, 1] for name in eyes])
+    believed = np.stack([joints.confidence[name] for name in eyes]).max(0)
+    return (weights * y).sum(0) / weights.sum(0).clip(1), believed
+
+
+def _stand_in(joints: _Joints, missing: list[str]) -> None:
+    for name in missing:  # parents come first in this set
+        above = H36M.joints[H36M.parents[H36M.index(name)[0]]]
+        joints.add(name, joints.points[above], joints.confidence[above])
+
+
+def _filled(points: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    return fill_gaps(torch.from_numpy(points), torch.from_numpy(seen)).numpy()
+
+
+def _remarks(points_px: np.ndarray, seen: np.ndarray) -> list[str]:
+    remarks = []
+    share, gap = float((~seen).mean()), longest_gap(torch.from_numpy(seen))
+    if share > 0:
+        worst = [n for n, s in zip(H36M.joints, seen.mean(0), strict=True) if s < 1 - _FILLED_SHARE]
+        remarks.append(
+            f"{share:.1%} of the joints were not seen and put on straight lines in time, for up to "
+            f"{gap} frames in a row" + (f"; mostly {', '.join(worst)}" if worst else "")
+        )
+    if swaps := swapped_frames(points_px, H36M):
+        listed = ", ".join(map(str, swaps[:6])) + (", ..." if len(swaps) > 6 else "")
+        remarks.append(f"left and right seem to change places at frame {listed} of this person")
+    return remarks
