@@ -63,6 +63,18 @@ def weak_project(
     return box[:, None, :2] + in_box * box[:, None, 2:] / 2
 
 
+def crop_K(
+    K_full: Float[Tensor, "B 3 3"], box: Float[Tensor, "B 3"], size: int
+) -> Float[Tensor, "B 3 3"]:
+    """Intrinsics of square windows (centre and side), resized to `size` pixels."""
+    scale = size / box[:, 2]
+    window = torch.zeros_like(K_full)
+    window[:, 0, 0] = window[:, 1, 1] = scale
+    window[:, :2, 2] = (size - 1) / 2 - scale[:, None] * box[:, :2]
+    window[:, 2, 2] = 1.0
+    return window @ K_full
+
+
 def box_condition(
     box: Float[Tensor, "B 3"], K_full: Float[Tensor, "B 3 3"]
 ) -> Float[Tensor, "B 3"]:

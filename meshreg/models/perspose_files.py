@@ -39,6 +39,15 @@ def save_perspose(path: Path, model: PersPose) -> None:
         save_file(tensors, temporary, metadata={_KEY: json.dumps(header)})
 
 
+def is_perspose(path: Path) -> bool:
+    """Whether the header of a file says that it holds a PersPose; False if nothing can be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _KEY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 def load_perspose(path: Path, *, body: Body | None = None) -> PersPose:
     """The network of a file, ready for prediction, for the body it was trained with.
 
