@@ -6,8 +6,9 @@ from pathlib import Path
 
 from meshreg.errors import InputError
 from meshreg.train.hmr_config import HmrConfig
+from meshreg.train.perspose_config import PersPoseConfig
 
-RECIPES: dict[str, type] = {"hmr": HmrConfig}
+RECIPES: dict[str, type] = {"hmr": HmrConfig, "perspose": PersPoseConfig}
 _SETTING = re.compile(r"[a-z_]\w*(\.\w+)*=.*", re.DOTALL)
 _RECIPE = re.compile(r"^recipe:\s*(\S+)", re.MULTILINE)
 

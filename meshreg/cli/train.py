@@ -7,7 +7,7 @@ from meshreg.cli.recipes import RECIPES
 
 INTERRUPTED = 130
 # Recipe -> module with its `main`
-MODULES = {"hmr": "meshreg.train.hmr"}
+MODULES = {"hmr": "meshreg.train.hmr", "perspose": "meshreg.train.perspose"}
 assert MODULES.keys() == RECIPES.keys()
 
 

@@ -16,6 +16,9 @@ from meshreg.errors import InputError
 from meshreg.evaluate.comparison import Comparison, Prediction, Values, measure
 from meshreg.evaluate.protocols import Protocol, find_protocol
 from meshreg.metrics import Interval, bootstrap_interval
+from meshreg.models.hmr import HMR
+from meshreg.models.perspose import PersPose
+from meshreg.models.regressors import bodies_in_crops
 from meshreg.render.rasterizer import rasterizer
 
 Model = nn.Module | Callable[[Batch], Prediction]
@@ -56,8 +59,9 @@ def evaluate_model(  # noqa: PLR0913
 ) -> Evaluation:
     """Measure a model on a data set.
 
-    A module is called as `model(image, K_full=..., box=...)`; anything else gets the whole batch.
-    Both answer with betas, pose_rotmat and transl, of `body` (default: the module's own). Joints
+    A network of ours gets pictures as it was trained on, of turned cameras too, and its answer is
+    turned back; another module is called as `model(image, K_full=..., box=...)`, and anything else
+    gets the whole batch. All answer with betas, pose_rotmat and transl, of `body` (default: the module's own). Joints
     come from the body's own `regressors` unless others are given, as SMPL's must be. Where the
     data set has `sequences`, intervals are over these.
 
@@ -103,6 +107,8 @@ def evaluate_model(  # noqa: PLR0913
 
 
 def _predict(model: Model, batch: Batch) -> Prediction:
+    if isinstance(model, (HMR, PersPose)):
+        return bodies_in_crops(model, batch.image, K_full=batch.K_full, box=batch.box)
     if isinstance(model, nn.Module):
         return model(batch.image, K_full=batch.K_full, box=batch.box)
     return model(batch)

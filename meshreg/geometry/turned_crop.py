@@ -30,6 +30,11 @@ class TurnedCrop:
     K: Float[Tensor, "*batch 3 3"]  # of the crops, pixels; one focal length for both axes
     K_full: Float[Tensor, "*batch 3 3"]  # of the pictures that they are cut from, pixels
 
+    def to(self, device: torch.device | str) -> "TurnedCrop":
+        """The same crops with their tensors on `device`."""
+        names = ("R_crop_full", "K", "K_full")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
     @property
     def crop_from_full(self) -> Float[Tensor, "*batch 3 3"]:
         """The homography of pixels; its third coordinate is positive in front of the crop."""

@@ -179,9 +179,7 @@ class PersPose(nn.Module):
         The crop was not turned towards the person, so it and the full picture share their camera;
         of crops that were turned, K_full is that of the turned picture.
         """
-        found = self.predict(
-            image, crop_K(K_full, box, image.shape[-1]), known_camera=known_camera
-        )
+        found = self.predict(image, crop_K(K_full, box, image.shape[-1]), known_camera=known_camera)
         cam = transl_to_weak(found.transl, box.to(found.transl), K_full.to(found.transl))
         return BodyPrediction(
             betas=found.betas, pose_rotmat=found.pose_rotmat, cam=cam, transl=found.transl

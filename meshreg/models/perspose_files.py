@@ -79,6 +79,23 @@ def load_perspose(path: Path, *, body: Body | None = None) -> PersPose:
     return model.eval()
 
 
+def load_perspose_weights(model: PersPose, path: Path) -> None:
+    """Put the weights of a file into a model of the same architecture, to go on training.
+
+    Raises:
+        MissingFileError: if the file is not there.
+        InputError: if it is damaged, or belongs to another architecture or body.
+    """
+    found = load_perspose(path, body=model.body)
+    ours, theirs = asdict(model.architecture), asdict(found.architecture)
+    different = [f"{k} {theirs[k]!r} instead of {ours[k]!r}" for k in ours if ours[k] != theirs[k]]
+    if different:
+        raise InputError(
+            f"{path} holds another network: {', '.join(different)}; set the model to match."
+        )
+    model.load_state_dict(found.state_dict())
+
+
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
         raise MissingFileError(f"no model at {path}: check the path.")

@@ -149,9 +149,7 @@ class MobileTrunk(Trunk):
         return TrunkFeatures(fine=self.pyramid(levels), whole=x.mean((2, 3)))
 
 
-def perspose_trunk(
-    name: str, *, weights: Weights = None
-) -> HRNetTrunk | ResNetTrunk | MobileTrunk:
+def perspose_trunk(name: str, *, weights: Weights = None) -> HRNetTrunk | ResNetTrunk | MobileTrunk:
     """A trunk by the name of its network: any HRNet, a ResNet, or a MobileNetV4.
 
     `weights` are those of `backbones.backbone`: None for random ones, "pretrained", or a file.

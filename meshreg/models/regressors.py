@@ -60,9 +60,7 @@ def bodies_in_turned_view(
     _, whole = crop_camera(len(image), crop.size)
     K = crop.K.to(image.device, torch.float32)
     found = bodies_in_view(model, image, K_full=K, box=whole.to(K))
-    betas = torch.nn.functional.pad(
-        found.betas, (0, model.body.num_betas - found.betas.shape[1])
-    )
+    betas = torch.nn.functional.pad(found.betas, (0, model.body.num_betas - found.betas.shape[1]))
     pelvis = model.body.rest_joints(betas)[:, 0]
     R_back = crop.R_full_crop.to(found.transl)
     back = replace(crop, R_crop_full=R_back.transpose(-1, -2))
