@@ -1,4 +1,4 @@
-"""Cameras that turn towards people: in training, in evaluation and in prediction, there and back."""
+"""Cameras that turn towards people in training, evaluation and prediction, there and back."""
 
 from dataclasses import fields, replace
 from functools import cache

@@ -91,8 +91,8 @@ def _pelvis_of(body: Body) -> JointRegressor | None:
     if H36M in body.data.regressors:
         return JointRegressor.from_body(body.data, H36M)
     _LOG.warning(
-        "%s has no regressor of Human3.6M's joints: the network's 25th joint will be the body's own "
-        "pelvis.",
+        "%s has no regressor of Human3.6M's joints: the network's 25th joint will be the body's "
+        "own pelvis.",
         body.data.name,
     )
     return None
