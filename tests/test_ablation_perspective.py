@@ -1,4 +1,4 @@
-"""The ablation of perspective: its arms, its groups of people, its plot, a small run of all of it."""
+"""The ablation of perspective: its arms, its groups of people, its plot, a small run of it all."""
 
 import xml.etree.ElementTree as ElementTree
 from dataclasses import asdict
@@ -125,11 +125,9 @@ def wide_shards(folder: Path, seed: int, count: int) -> Path:
         shard_size=count,
         seed=seed,
         topology_hash=plain_body().topology_hash,
-        jpeg_quality=None,
         settings={"scene": {"size": 64}},
-        made_with={},
     )
-    write_shards(folder, manifest, partial(wide_makers, seed), workers=0)
+    write_shards(folder, manifest, partial(wide_makers, seed))
     return folder
 
 

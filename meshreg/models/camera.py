@@ -67,12 +67,12 @@ def crop_K(
     K_full: Float[Tensor, "B 3 3"], box: Float[Tensor, "B 3"], size: int
 ) -> Float[Tensor, "B 3 3"]:
     """Intrinsics of square windows (centre and side), resized to `size` pixels."""
+    # Written out, because under autocast a product of matrices would be rounded to 8 bits.
     scale = size / box[:, 2]
-    window = torch.zeros_like(K_full)
-    window[:, 0, 0] = window[:, 1, 1] = scale
-    window[:, :2, 2] = (size - 1) / 2 - scale[:, None] * box[:, :2]
-    window[:, 2, 2] = 1.0
-    return window @ K_full
+    K = K_full.clone()
+    K[:, :2] *= scale[:, None, None]
+    K[:, :2, 2] += (size - 1) / 2 - scale[:, None] * box[:, :2]
+    return K
 
 
 def box_condition(

@@ -78,10 +78,7 @@ class HMR(nn.Module):
         many = isinstance(self.head, JointMapHead)
         maps = self.backbone.maps(image) if many else [self.backbone(image)]
         if len(self.encodings):
-            maps = [
-                encode(features, crop_K(K_full, box, encode.image_size[0]), known_camera)
-                for encode, features in zip(self.encodings, maps, strict=True)
-            ]
+            maps = self._encoded(maps, K_full, box, known_camera)
         states = self.head(maps if many else maps[0], condition)
         kept = states if keep_steps else states[-1:]
         steps = tuple(_prediction(state, K_full, box) for state in kept)
@@ -90,6 +87,21 @@ class HMR(nn.Module):
     def mesh(self, prediction: BodyPrediction) -> BodyOutput:
         """The predicted body, in the frame of the camera."""
         return self.body(prediction.betas, prediction.pose_rotmat, prediction.transl)
+
+    def _encoded(
+        self,
+        maps: list[Tensor],
+        K_full: Float[Tensor, "B 3 3"],
+        box: Float[Tensor, "B 3"],
+        known: Bool[Tensor, " B"] | None,
+    ) -> list[Tensor]:
+        """The maps of features, told where their cells look."""
+        told = []
+        for encode, features in zip(self.encodings, maps, strict=True):
+            assert isinstance(encode, PerspectiveEncoding)
+            K = crop_K(K_full, box, encode.image_size[0])  # rays are the same at any size
+            told.append(encode(features, K, known))
+        return told
 
     def _view(
         self, image: Tensor, K_full: Tensor | None, box: Tensor | None

@@ -127,7 +127,9 @@ class PersPose(nn.Module):
             InputError: if a picture's sides do not suit the trunk, or a focal length is not
                 positive.
         """
-        return in_camera(self.reading(image, K, known_camera=known_camera), K, self.rule)
+        found = self.reading(image, K, known_camera=known_camera)
+        with _full_precision(image):
+            return in_camera(found, K, self.rule)
 
     def reading(
         self,
@@ -142,7 +144,9 @@ class PersPose(nn.Module):
         width = image.shape[-1]
         if mirror:
             image, K = image.flip(-1), self.rule.mirrored_K(K, width)
-        found = read(self._raw(image, K, known_camera), STRIDE, self.rule)
+        raw = self._raw(image, K, known_camera)
+        with _full_precision(image):
+            found = read(raw, STRIDE, self.rule)
         return found.mirrored(width, self.rule) if mirror else found
 
     @torch.no_grad()
@@ -227,6 +231,11 @@ class PersPose(nn.Module):
                 f"the focal lengths of K must be positive pixels, found {focal.min():g}: give the "
                 "intrinsics of the crop."
             )
+
+
+def _full_precision(image: Tensor) -> torch.autocast:
+    """Whatever a network runs in, places and distances need more than 8 bits."""
+    return torch.autocast(image.device.type, enabled=False)
 
 
 def solve_body(
