@@ -69,8 +69,8 @@ def test_people_are_grouped_by_angle() -> None:
 
 def test_a_plot_is_an_svg_with_every_curve(tmp_path: Path) -> None:
     curves: dict[str, list[Interval | None]] = {
-        "none": [Interval(10, 8, 12), Interval(30, 25, 35), None],
-        "PE+PR": [Interval(9, 8, 10), Interval(12, 11, 13), Interval(14, 12, 16)],
+        "none": [Interval(10.0, 8.0, 12.0), Interval(30.0, 25.0, 35.0), None],
+        "PE+PR": [Interval(9.0, 8.0, 10.0), Interval(12.0, 11.0, 13.0), Interval(14.0, 12.0, 16.0)],
     }
     panel = Panel("error & place", "degrees", "mm", ["0-10", "10-20", "20-30"], curves)
     write_svg(tmp_path / "plot.svg", [panel, panel])
@@ -86,7 +86,7 @@ def test_a_plot_is_an_svg_with_every_curve(tmp_path: Path) -> None:
 
 # --- people in wide pictures ----------------------------------------------------------------------
 def test_options_of_scenes_are_settings_and_bad_ones_are_named() -> None:
-    options = SynthOptions(fov=[30, 100], heights=[0.25, 0.8], central=0.0)
+    options = SynthOptions(fov=[30.0, 100.0], heights=[0.25, 0.8], central=0.0)
     assert dict(scene_of(options)) == WIDE
     assert PeopleRecipe(seed=0, size=96, scene=scene_of(options)).settings == SceneSettings(
         size=96, **WIDE

@@ -273,7 +273,7 @@ def test_encodings_tell_cameras_apart_and_guesses_are_not_told(changes: dict[str
         known_camera = torch.tensor([known, known])
         return model(image, K_full=K, box=box, known_camera=known_camera).betas
 
-    assert not torch.allclose(betas(40, known=True), betas(90, known=True))
-    torch.testing.assert_close(betas(40, known=False), betas(90, known=False))
+    assert not torch.allclose(betas(40.0, known=True), betas(90.0, known=True))
+    torch.testing.assert_close(betas(40.0, known=False), betas(90.0, known=False))
     with torch.no_grad():
-        torch.testing.assert_close(betas(40, known=False), model(image).betas)
+        torch.testing.assert_close(betas(40.0, known=False), model(image).betas)

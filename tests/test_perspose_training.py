@@ -124,7 +124,7 @@ def test_every_config_names_a_network_that_can_be_built() -> None:
     with pytest.raises(InputError, match="choose from perspose_hrnet_w48"):
         build_model(PersPoseModelConfig(architecture="perspose"), DataConfig(), plain_body())
     with pytest.raises(InputError, match=r"losses.twists must be 0 or more"):
-        PersPoseLossConfig(twists=-1)
+        PersPoseLossConfig(twists=-1.0)
 
 
 def tiny(config: PersPoseConfig, out: Path) -> PersPoseConfig:
