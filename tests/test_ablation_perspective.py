@@ -47,7 +47,7 @@ def test_arms_differ_in_what_they_know_of_perspective_only(network: str) -> None
     wanted = {"PE": {told}, "PR": {"data.centred"}, "PE+PR": {told, "data.centred"}}
     assert {arm: different(arm) for arm in wanted} == wanted
     config = config_of(PLAN, (2, network, "none"))
-    assert (config.run.seed, config.data.size, config.run.steps) == (2, 96, 1500)
+    assert (config.run.seed, config.data.size, config.run.steps) == (2, 96, 1400)
 
 
 def test_what_the_plan_decides_cannot_be_set() -> None:

@@ -43,7 +43,7 @@ class Plan:
     out: Path
     people: Path  # folder of shards
     seeds: int = 3
-    steps: int = 1500
+    steps: int = 1400
     size: int = 96
     networks: tuple[str, ...] = tuple(NETWORKS)
     settings: tuple[str, ...] = ()  # "group.name=value", for all runs alike

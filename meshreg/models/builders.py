@@ -151,7 +151,7 @@ def _named(
     body: Body | None,
     start: BodyState | None,
     weights: Weights,
-    told: dict[str, bool],
+    told: dict[str, Any],
 ) -> HMR:
     """The architecture of that name; `told` says what it is to know of the camera."""
     architecture = replace(ARCHITECTURES[name], **told)
