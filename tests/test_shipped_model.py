@@ -1,4 +1,4 @@
-"""The regressor that comes with meshreg: small, ready without a network, and better than a guess."""
+"""The regressor that comes with meshreg: small, ready at once, and better than a guess."""
 
 from pathlib import Path
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 
@@ -94,7 +94,7 @@ def with_terms(config: HmrConfig, plan: Plan, arm: str) -> HmrConfig:
 
 def _common(plan: Plan) -> HmrConfig:
     """What the YAML file and the plan's words say."""
-    config = read_config(CONFIG, plan.settings)
+    config: HmrConfig = read_config(CONFIG, plan.settings)
     if {*config.losses.terms()} & {term for arm in ARMS.values() for term in arm.terms}:
         raise InputError("terms that differ between arms cannot be set for all: leave them out.")
     (name,) = config.data.sources
@@ -109,7 +109,7 @@ def _common(plan: Plan) -> HmrConfig:
 
 
 @lru_cache(maxsize=8)
-def read_config(path: Path, words: tuple[str, ...] = ()) -> HmrConfig:
+def read_config(path: Path, words: tuple[str, ...] = (), kind: type = HmrConfig) -> Any:
     """A config file and words such as run.save_every=100 after it, as `meshreg train` reads them.
 
     Raises:
@@ -117,10 +117,10 @@ def read_config(path: Path, words: tuple[str, ...] = ()) -> HmrConfig:
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--config", action="config")
-    parser.add_class_arguments(HmrConfig, as_group=False)
+    parser.add_class_arguments(kind, as_group=False)
     try:
         chosen = parser.parse_args(["--config", str(path), *(f"--{word}" for word in words)])
     except Exception as error:  # jsonargparse and argparse have several kinds
         raise InputError(f"{path} with {words}: {' '.join(str(error).split())[:300]}") from error
     values = vars(parser.instantiate(chosen))
-    return HmrConfig(**{name: value for name, value in values.items() if name != "config"})
+    return kind(**{name: value for name, value in values.items() if name != "config"})

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,15 +82,23 @@ def check_disjoint(people: Manifest, judge: Judge, size: int) -> None:
         )
 
 
-def scores_of(model_path: Path, judge: Judge) -> dict[str, Float[Tensor, " P"]]:
+Values = dict[str, Float[Tensor, " P"]]  # measure -> every judged person
+
+
+def scores_of(
+    model_path: Path,
+    judge: Judge,
+    measures: Mapping[str, tuple[str, bool]] = MEASURES,
+    measured_by: Callable[[Path, Judge], Values] | None = None,
+) -> Values:
     """Every measure of every judged person; kept beside the model, and read if it is there."""
     path = model_path.with_name("scores.json")
-    made_of = {"model": _digest(model_path), "judge": judge.name(), "measures": [*MEASURES]}
+    made_of = {"model": _digest(model_path), "judge": judge.name(), "measures": [*measures]}
     if path.is_file():
         kept = json.loads(path.read_text("utf-8"))
         if kept["made_of"] == made_of:
             return {name: torch.tensor(values) for name, values in kept["values"].items()}
-    values = measured(model_path, judge)
+    values = (measured_by or measured)(model_path, judge)
     record = {"made_of": made_of, "values": {name: v.tolist() for name, v in values.items()}}
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(record) + "\n", "utf-8")
@@ -97,7 +106,7 @@ def scores_of(model_path: Path, judge: Judge) -> dict[str, Float[Tensor, " P"]]:
 
 
 @torch.inference_mode()
-def measured(model_path: Path, judge: Judge) -> dict[str, Float[Tensor, " P"]]:
+def measured(model_path: Path, judge: Judge) -> Values:
     """The same, measured now."""
     body, draw = load_body(), rasterizer()
     model = load_model(model_path, body=body)

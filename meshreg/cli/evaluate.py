@@ -89,10 +89,10 @@ def _check(options: EvaluateOptions) -> None:
 def load_regressor(options: EvaluateOptions) -> "nn.Module":
     """The model of a file, on the body that it predicts."""
     from meshreg.body.smpl import load_body
-    from meshreg.models.checkpoint import load_model
+    from meshreg.models import regressors
 
     body = None if options.body is None else load_body(options.body, folder=options.folder)
-    return load_model(options.model, body=body)
+    return regressors.load_regressor(options.model, body=body)
 
 
 def load_data(options: EvaluateOptions, protocol: "Protocol", body: "Body") -> Any:

@@ -256,6 +256,11 @@ class SynthOptions:
             the benchmark: an AMASS or SMPL .npz, an .npy, a .bvh, or a folder of .npz and .bvh.
         backgrounds: Folder of photographs to put behind people; default drawn ones. Nobody should
             be in them, for they would count as background.
+        fov: Narrowest and widest angle across the longer side, degrees, such as [30,100]; default
+            20 to 100, mostly 40 to 75.
+        heights: Smallest and largest height of people, in heights of the picture, such as
+            [0.25,0.8]; default 0.18 to 2.5.
+        central: Share of people near the middle of the picture; default 0.35.
         device: Where to draw: "cpu" or "cuda".
         workers: Processes; default one per core, or a single one that uses the GPU.
         bench: Draw a fixed benchmark instead; the motion one needs its motion file as --poses.
@@ -272,6 +277,9 @@ class SynthOptions:
     jpeg_quality: int = 95
     poses: str = "prior"
     backgrounds: Path | None = None
+    fov: list[float] | None = None
+    heights: list[float] | None = None
+    central: float | None = None
     device: str = "cpu"
     workers: int | None = None
     bench: Literal["synth-bench-v1", "synth-bench-v1-motion"] | None = None

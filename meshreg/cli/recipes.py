@@ -7,8 +7,13 @@ from pathlib import Path
 from meshreg.errors import InputError
 from meshreg.train.hmr_config import HmrConfig
 from meshreg.train.lifter_config import LifterConfig
+from meshreg.train.perspose_config import PersPoseConfig
 
-RECIPES: dict[str, type] = {"hmr": HmrConfig, "lifter": LifterConfig}
+RECIPES: dict[str, type] = {
+    "hmr": HmrConfig,
+    "lifter": LifterConfig,
+    "perspose": PersPoseConfig,
+}
 _SETTING = re.compile(r"[a-z_]\w*(\.\w+)*=.*", re.DOTALL)
 _RECIPE = re.compile(r"^recipe:\s*(\S+)", re.MULTILINE)
 

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from meshreg.data.synthetic.rendered import PeopleRecipe
 
 BATCH = 10  # pictures drawn at once; part of what decides the bytes, so no option
-FIXED_BY_BENCH = ("count", "seed", "size", "shard_size", "jpeg_quality")
+FIXED_BY_BENCH = (
+    *("count", "seed", "size", "shard_size", "jpeg_quality"),
+    *("fov", "heights", "central"),
+)
 MOST_NOTES = 5  # about odd clips; those of a folder may be many
 
 
@@ -80,7 +83,7 @@ def _recipe(options: SynthOptions, bench: "Bench | None") -> "PeopleRecipe":
         raise InputError(f"the seed must be 0 or more, not {options.seed}.")
     if options.workers is not None and options.workers < 1:
         raise InputError(f"the number of --workers must be at least 1, not {options.workers}.")
-    _check_size(options.size)
+    scene = scene_of(options)
     check_device(options.device)
     recipe = PeopleRecipe(
         seed=options.seed,
@@ -90,19 +93,48 @@ def _recipe(options: SynthOptions, bench: "Bench | None") -> "PeopleRecipe":
         backgrounds=options.backgrounds,
         device=options.device,
         batch_size=BATCH,
+        scene=scene,
     )
     recipe.check_files()
     return recipe
 
 
-def _check_size(size: int) -> None:
+# Option -> the setting of scenes that it is
+_SCENE = {
+    "size": "size",
+    "fov": "fov_deg",
+    "heights": "apparent_height",
+    "central": "central_share",
+}
+
+
+def scene_of(options: SynthOptions) -> tuple[tuple[str, Any], ...]:
+    """The settings of scenes that differ from the defaults.
+
+    Raises:
+        InputError: naming the option that cannot be meant.
+    """
     from meshreg.data.synthetic.settings import SceneSettings
 
+    changes: dict[str, Any] = {}
+    for name in ("fov", "heights"):
+        ends = getattr(options, name)
+        if ends is not None and len(ends) != 2:
+            raise InputError(f"--{name} takes two numbers, such as [30,100], not {ends}.")
+        if ends is not None:
+            changes[_SCENE[name]] = tuple(ends)
+    if options.fov is not None:
+        changes["usual_fov_share"] = 0.0  # the whole range alike, not mostly everyday lenses
+    if options.central is not None:
+        changes[_SCENE["central"]] = options.central
     try:
-        SceneSettings(size=size)
+        SceneSettings(size=options.size, **changes)
     except InputError as error:
-        message = str(error).replace("size of the scene settings", "--size")
+        message = str(error)
+        for option, setting in _SCENE.items():
+            message = message.replace(f"{setting} of the scene settings", f"--{option}")
         raise InputError(message) from error
+    return tuple(changes.items())
 
 
 # --- shards ---------------------------------------------------------------------------------------
@@ -171,10 +203,9 @@ def _manifest(options: SynthOptions, recipe: "PeopleRecipe") -> "Manifest":
     import meshreg
     from meshreg.body.assets import load_body_data
     from meshreg.data.shards import Manifest
-    from meshreg.data.synthetic.settings import SceneSettings
 
     settings = {
-        "scene": asdict(SceneSettings(size=recipe.size)),
+        "scene": asdict(recipe.settings),
         "poses": _digest_of_poses(recipe.poses),
         "subjects": list(recipe.subjects),
         "backgrounds": _digest_of_folder(recipe.backgrounds),

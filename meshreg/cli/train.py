@@ -7,7 +7,11 @@ from meshreg.cli.recipes import RECIPES
 
 INTERRUPTED = 130
 # Recipe -> module with its `main`
-MODULES = {"hmr": "meshreg.train.hmr", "lifter": "meshreg.train.lifter"}
+MODULES = {
+    "hmr": "meshreg.train.hmr",
+    "lifter": "meshreg.train.lifter",
+    "perspose": "meshreg.train.perspose",
+}
 assert MODULES.keys() == RECIPES.keys()
 
 

@@ -12,9 +12,11 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from meshreg.data.augment_settings import AugmentSettings
+from meshreg.data.centred import centred
 from meshreg.data.chance import chance
 from meshreg.data.mirror import mirrored
 from meshreg.data.sample import HIDDEN_LABEL, NO_PART, OCCLUDER, Batch
+from meshreg.geometry.turned_crop import How
 
 GREY = (0.299, 0.587, 0.114)  # how bright red, green and blue look
 
@@ -34,20 +36,25 @@ class Augmented:
     settings: AugmentSettings
     seed: int = 0
     rank: int = 0
+    how: How = "none"  # how cameras turn towards the people, after the boxes were moved
 
     def at(self, number: int) -> Batch:
         """Batch number n with its changes."""
         batch = self.batches.at(number)
-        return augmented(batch, self.settings, chance(self.seed, self.rank, number))
+        rng = chance(self.seed, self.rank, number)
+        return augmented(batch, self.settings, rng, how=self.how)
 
 
-def augmented(batch: Batch, settings: AugmentSettings, rng: torch.Generator) -> Batch:
-    """All changes in turn."""
+def augmented(
+    batch: Batch, settings: AugmentSettings, rng: torch.Generator, *, how: How = "none"
+) -> Batch:
+    """All changes in turn; for cameras that turn, a moved box is what they turn towards."""
     number = len(batch)
     mirror = _uniform(rng, number) < settings.mirror
     zoom = 1 + settings.zoom * _either_way(rng, number)
     shift = settings.shift * _either_way(rng, number, 2)
-    batch = moved(mirrored(batch, mirror), zoom.to(batch.K.device), shift.to(batch.K.device))
+    batch, zoom, shift = mirrored(batch, mirror), zoom.to(batch.K), shift.to(batch.K)
+    batch = moved(batch, zoom, shift) if how == "none" else centred(batch, how, zoom, shift)
     batch = replace(batch, image=recoloured(batch.image, settings, rng))
     if settings.erase > 0:
         batch = hidden(batch, _rectangles(batch, settings, rng))

@@ -30,6 +30,7 @@ OPTIONAL: dict[str, tuple[torch.dtype, float]] = {
     "part": (torch.uint8, NO_PART),
     "instance": (torch.uint8, 0),
 }
+LATER = ("K_weight",)  # fields that came after the first caches
 _BATCH = 64
 _UNREADABLE = (OSError, ValueError, LookupError, TypeError)
 
@@ -135,6 +136,8 @@ class CachedPeople:
             check_same_topology(topology_hash, self.index.topology_hash, f"the cache {folder}")
         left_out = {"vertices_cam"} | (OPTIONAL.keys() - set(self.index.maps))
         self._names = [field.name for field in fields(Sample) if field.name not in left_out]
+        # Caches of earlier versions lack fields that may be left out.
+        self._names = [name for name in self._names if name not in LATER or self._has(name)]
         self._arrays = {name: self._open(name) for name in self._names}
 
     @property
@@ -154,6 +157,9 @@ class CachedPeople:
                 found = torch.full((len(rows), size, size), value)
             columns[name] = found.to(kind)
         return Sample(vertices_cam=torch.zeros(len(rows), 0, 3), **columns)
+
+    def _has(self, name: str) -> bool:
+        return (self.folder / f"{name}.npy").is_file()
 
     def _open(self, name: str) -> np.ndarray:
         path = self.folder / f"{name}.npy"

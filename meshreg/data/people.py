@@ -266,6 +266,7 @@ class PeopleInPictures(Dataset[Sample]):
             part=torch.full_like(empty, NO_PART),
             instance=empty,
             index=torch.tensor(index),
+            K_weight=torch.tensor(float(np.isfinite(a.K[index]).all())),
             betas_weight=torch.tensor(known.betas_weight),
             pose_weight=window.swapped(known.pose_weight, SKELETONS["smpl24"]),
             transl_weight=torch.tensor(known.transl_weight),

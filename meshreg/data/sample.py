@@ -58,6 +58,8 @@ class Sample:
     instance: UInt8[Tensor, "*batch H W"]
     index: Int[Tensor, "*batch"]  # number of the sample within its seed
 
+    # 0: K and K_full are a guess. If left out: 1
+    K_weight: Float[Tensor, "*batch"] = field(default_factory=_left_out)
     # How much is known of the body. If left out: 1, everything, as for synthetic people.
     betas_weight: Float[Tensor, "*batch"] = field(default_factory=_left_out)
     pose_weight: Float[Tensor, "*batch 24"] = field(default_factory=_left_out)
@@ -96,6 +98,7 @@ class Sample:
 Batch: TypeAlias = Sample
 # Of the fields that may be left out: name, shape behind the batch's, value.
 _DEFAULTS: tuple[tuple[str, tuple[int, ...], float], ...] = (
+    ("K_weight", (), 1.0),
     ("betas_weight", (), 1.0),
     ("pose_weight", (24,), 1.0),
     ("transl_weight", (), 1.0),

@@ -17,6 +17,9 @@ from meshreg.errors import InputError
 from meshreg.evaluate.comparison import Comparison, Prediction, Values, measure
 from meshreg.evaluate.protocols import Protocol, find_protocol
 from meshreg.metrics import Interval, bootstrap_interval
+from meshreg.models.hmr import HMR
+from meshreg.models.perspose import PersPose
+from meshreg.models.regressors import bodies_in_crops
 from meshreg.render.rasterizer import rasterizer
 
 Model = nn.Module | Callable[[Batch], Prediction]
@@ -57,11 +60,11 @@ def evaluate_model(  # noqa: PLR0913
 ) -> Evaluation:
     """Measure a model on a data set.
 
-    A module is called as `model(image, K_full=..., box=...)`, with pictures of its `image_size` if
-    it has one; anything else gets the whole batch.
-    Both answer with betas, pose_rotmat and transl, of `body` (default: the module's own). Joints
-    come from the body's own `regressors` unless others are given, as SMPL's must be. Where the
-    data set has `sequences`, intervals are over these.
+    A network of ours gets pictures as it was trained on, of its size and of turned cameras, and its answer is
+    turned back; another module is called as `model(image, K_full=..., box=...)`, and anything else
+    gets the whole batch. All answer with betas, pose_rotmat and transl, of `body` (default: the
+    module's own). Joints come from the body's own `regressors` unless others are given, as SMPL's
+    must be. Where the data set has `sequences`, intervals are over these.
 
     Raises:
         InputError: if the protocol or a regressor is missing, the bodies differ, there are no
@@ -105,11 +108,12 @@ def evaluate_model(  # noqa: PLR0913
 
 
 def _predict(model: Model, batch: Batch) -> Prediction:
-    if isinstance(model, nn.Module):
-        size = getattr(model, "image_size", batch.image.shape[-1])
-        image = resized_picture(batch.image, size)
-        return model(image, K_full=batch.K_full, box=batch.box)
-    return model(batch)
+    if not isinstance(model, nn.Module):
+        return model(batch)
+    image = resized_picture(batch.image, getattr(model, "image_size", batch.image.shape[-1]))
+    if isinstance(model, (HMR, PersPose)):
+        return bodies_in_crops(model, image, K_full=batch.K_full, box=batch.box)
+    return model(image, K_full=batch.K_full, box=batch.box)
 
 
 @contextmanager

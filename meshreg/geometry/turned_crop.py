@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 
 from meshreg.errors import InputError
@@ -29,6 +29,11 @@ class TurnedCrop:
     R_crop_full: Float[Tensor, "*batch 3 3"]
     K: Float[Tensor, "*batch 3 3"]  # of the crops, pixels; one focal length for both axes
     K_full: Float[Tensor, "*batch 3 3"]  # of the pictures that they are cut from, pixels
+
+    def to(self, device: torch.device | str) -> "TurnedCrop":
+        """The same crops with their tensors on `device`."""
+        names = ("R_crop_full", "K", "K_full")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     @property
     def crop_from_full(self) -> Float[Tensor, "*batch 3 3"]:
@@ -52,7 +57,7 @@ class TurnedCrop:
         """
         return warp_pictures(full, self.crop_from_full, (self.size, self.size))
 
-    def labels(self, full: UInt8[Tensor, "P H W"], outside: int) -> UInt8[Tensor, "B h w"]:
+    def labels(self, full: Shaped[Tensor, "P H W"], outside: int) -> Shaped[Tensor, "B h w"]:
         """The crops' label maps, with `outside` where nothing was seen."""
         return warp_labels(full, self.crop_from_full, (self.size, self.size), outside)
 
@@ -169,6 +174,18 @@ def crop_towards(  # noqa: PLR0913
     return TurnedCrop(
         size=size, R_crop_full=R, K=_crop_intrinsics(focal, middle, size), K_full=K_full
     )
+
+
+def can_turn(
+    box: Float[Tensor, "*batch 4"], K_full: Float[Tensor, "*batch 3 3"]
+) -> Bool[Tensor, "*batch"]:
+    """Which boxes a camera that turned towards them sees whole: those `crop_towards` takes."""
+    centre = (box[..., :2] + box[..., 2:]) / 2
+    ray = perspective.pixel_rays(centre[..., None, :], K_full)
+    corners = perspective.pixel_rays(perspective.box_corners(box), K_full)
+    R = perspective.turn_towards(centre, K_full)
+    angles = [_angles_from_axis(ray), _angles_from_axis(perspective.turn_points(R, corners))]
+    return (torch.cat(angles, -1) <= MAX_ANGLE).all(-1)
 
 
 def check_intrinsics(K: Float[Tensor, "*batch 3 3"]) -> None:

@@ -6,7 +6,7 @@ Everything is drawn once, straight from the full pictures: crops are never resam
 import math
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -42,11 +42,11 @@ def warp_pictures(
 
 
 def warp_labels(
-    labels: UInt8[Tensor, "P H W"],
+    labels: Shaped[Tensor, "P H W"],
     to_from: Float[Tensor, "B 3 3"],
     size: tuple[int, int],
     outside: int,
-) -> UInt8[Tensor, "B h w"]:
+) -> Shaped[Tensor, "B h w"]:  # of the labels' type
     """Label maps under homographies of their pixels: nearest labels, never a mix."""
     assert len(labels) in (1, len(to_from)), (labels.shape, to_from.shape)
     places = _places(torch.linalg.inv(to_from), size, 1)
@@ -56,7 +56,7 @@ def warp_labels(
     row, column = (torch.where(inside, index, 0.0).long() for index in (row, column))
     which = torch.arange(len(to_from), device=labels.device) if len(labels) > 1 else 0
     which = torch.as_tensor(which, device=labels.device).reshape(-1, 1, 1)
-    return torch.where(inside, labels[which, row, column], outside).to(torch.uint8)
+    return torch.where(inside, labels[which, row, column], outside).to(labels.dtype)
 
 
 def _octaves(to_from: Float[Tensor, "B 3 3"], size: tuple[int, int]) -> list[int]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from meshreg.geometry.turned_crop import How
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -17,6 +19,9 @@ class Architecture:
     conditioned: bool = False  # whether the head is told the box and the camera
     image_size: int = 224  # side of the square picture it was made for, pixels
     num_betas: int = 10
+    # Whether features are told where their cells look (perspective encoding); zero if K is unknown
+    encoding: bool = False
+    centred: How = "none"  # how the camera turns towards a person before the picture is cut out
 
 
 ARCHITECTURES: dict[str, Architecture] = {

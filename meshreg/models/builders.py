@@ -12,6 +12,7 @@ from meshreg.models.heads import IterativeHead
 from meshreg.models.hmr import HMR
 from meshreg.models.joint_head import JointMapHead
 from meshreg.models.outputs import BodyState
+from meshreg.models.perspective_encoding import PerspectiveEncoding
 from meshreg.models.start import upright_start
 
 SMALL_BACKBONE = "mobilenetv4_conv_small"
@@ -62,9 +63,18 @@ def build_hmr(
             head = DecoderHead(in_channels=trunk.channels, **attentive)
         else:
             head = JointMapHead(in_channels=_resolutions(size.backbone, trunk), **attentive)
-    model = HMR(backbone=trunk, head=head, body=body, image_size=size.image_size)
+    encodings = _encodings(size, trunk) if size.encoding else ()
+    model = HMR(
+        backbone=trunk, head=head, body=body, image_size=size.image_size, encodings=encodings
+    )
     model.architecture = size
     return model
+
+
+def _encodings(size: Architecture, trunk: Backbone) -> tuple[PerspectiveEncoding, ...]:
+    """One for each map that the head is given."""
+    channels = trunk.map_channels if size.head == "joint_maps" else (trunk.channels,)
+    return tuple(PerspectiveEncoding(channels=c, image_size=size.image_size) for c in channels)
 
 
 def _resolutions(name: str, trunk: Backbone) -> tuple[int, ...]:
@@ -90,9 +100,11 @@ def hmr_resnet50(
     start: BodyState | None = None,
     weights: Weights = None,
     conditioned: bool = False,
+    encoding: bool = False,
 ) -> HMR:
-    """ResNet-50 and the iterative head: the network of released checkpoints, if not conditioned."""
-    return _named("hmr_resnet50", body, start, weights, conditioned)
+    """ResNet-50 and the iterative head: the network of released checkpoints, if told nothing."""
+    told = {"conditioned": conditioned, "encoding": encoding}
+    return _named("hmr_resnet50", body, start, weights, told)
 
 
 def hmr_resnet18(
@@ -101,9 +113,11 @@ def hmr_resnet18(
     start: BodyState | None = None,
     weights: Weights = None,
     conditioned: bool = False,
+    encoding: bool = False,
 ) -> HMR:
     """ResNet-18 and the iterative head, which also learn from pictures of 128 pixels."""
-    return _named("hmr_resnet18", body, start, weights, conditioned)
+    told = {"conditioned": conditioned, "encoding": encoding}
+    return _named("hmr_resnet18", body, start, weights, told)
 
 
 def hmr_small(
@@ -112,9 +126,11 @@ def hmr_small(
     start: BodyState | None = None,
     weights: Weights = None,
     conditioned: bool = False,
+    encoding: bool = False,
 ) -> HMR:
     """MobileNetV4 and the head that looks for joints first: made for CPUs and 128 pixels."""
-    return _named("hmr_small", body, start, weights, conditioned)
+    told = {"conditioned": conditioned, "encoding": encoding}
+    return _named("hmr_small", body, start, weights, told)
 
 
 def hmr_vit_decoder(
@@ -123,13 +139,20 @@ def hmr_vit_decoder(
     start: BodyState | None = None,
     weights: Weights = None,
     conditioned: bool = False,
+    encoding: bool = False,
 ) -> HMR:
     """A vision transformer and the decoder head."""
-    return _named("hmr_vit_decoder", body, start, weights, conditioned)
+    told = {"conditioned": conditioned, "encoding": encoding}
+    return _named("hmr_vit_decoder", body, start, weights, told)
 
 
 def _named(
-    name: str, body: Body | None, start: BodyState | None, weights: Weights, conditioned: bool
+    name: str,
+    body: Body | None,
+    start: BodyState | None,
+    weights: Weights,
+    told: dict[str, Any],
 ) -> HMR:
-    architecture = replace(ARCHITECTURES[name], conditioned=conditioned)
+    """The architecture of that name; `told` says what it is to know of the camera."""
+    architecture = replace(ARCHITECTURES[name], **told)
     return build_hmr(architecture, body=body, start=start, weights=weights)

@@ -63,6 +63,18 @@ def weak_project(
     return box[:, None, :2] + in_box * box[:, None, 2:] / 2
 
 
+def crop_K(
+    K_full: Float[Tensor, "B 3 3"], box: Float[Tensor, "B 3"], size: int
+) -> Float[Tensor, "B 3 3"]:
+    """Intrinsics of square windows (centre and side), resized to `size` pixels."""
+    # Written out, because under autocast a product of matrices would be rounded to 8 bits.
+    scale = size / box[:, 2]
+    K = K_full.clone()
+    K[:, :2] *= scale[:, None, None]
+    K[:, :2, 2] += (size - 1) / 2 - scale[:, None] * box[:, :2]
+    return K
+
+
 def box_condition(
     box: Float[Tensor, "B 3"], K_full: Float[Tensor, "B 3 3"]
 ) -> Float[Tensor, "B 3"]:

@@ -19,8 +19,9 @@ from meshreg.body.shape_from_joints import betas_from_bones, searched_first_beta
 from meshreg.body.smpl import Body, BodyOutput, load_body
 from meshreg.errors import InputError
 from meshreg.geometry.ray_map import ray_map
+from meshreg.geometry.turned_crop import How
 from meshreg.models.backbones import Weights
-from meshreg.models.camera import transl_to_weak
+from meshreg.models.camera import crop_K, transl_to_weak
 from meshreg.models.outputs import BodyPrediction
 from meshreg.models.perspose_heads import (
     OURS,
@@ -32,7 +33,13 @@ from meshreg.models.perspose_heads import (
     in_camera,
     read,
 )
-from meshreg.models.perspose_trunks import STRIDE, HRNetTrunk, ResNetTrunk, perspose_trunk
+from meshreg.models.perspose_trunks import (
+    STRIDE,
+    HRNetTrunk,
+    MobileTrunk,
+    ResNetTrunk,
+    perspose_trunk,
+)
 
 # Where the first beta comes from: bone lengths, the released search, or the network itself
 Stature = Literal["bones", "search", "network"]
@@ -48,13 +55,21 @@ class PersPoseArchitecture:
     image_size: int = 256  # side of the square picture it was made for, pixels
     released: bool = False  # pixels as in released files: see perspose_heads.PixelRule
     stature: Stature = "bones"
+    encoding: bool = True  # whether the network is told where its cells look
+    centred: How = "none"  # how the camera turns towards a person before the picture is cut out
 
 
 PERSPOSE_ARCHITECTURES: dict[str, PersPoseArchitecture] = {
-    "perspose_hrnet_w48": PersPoseArchitecture(),
-    "perspose_hrnet_w18": PersPoseArchitecture(trunk="hrnet_w18"),
-    "perspose_resnet18": PersPoseArchitecture(trunk="resnet18"),
-    "perspose_released": PersPoseArchitecture(num_betas=11, released=True, stature="search"),
+    "perspose_hrnet_w48": PersPoseArchitecture(centred="minimal"),
+    "perspose_hrnet_w18": PersPoseArchitecture(trunk="hrnet_w18", centred="minimal"),
+    "perspose_resnet18": PersPoseArchitecture(trunk="resnet18", centred="minimal"),
+    # Small enough to be trained on a CPU.
+    "perspose_small": PersPoseArchitecture(
+        trunk="mobilenetv4_conv_small", image_size=128, centred="minimal"
+    ),
+    "perspose_released": PersPoseArchitecture(
+        num_betas=11, released=True, stature="search", centred="minimal"
+    ),
 }
 
 
@@ -74,7 +89,7 @@ class PersPose(nn.Module):
     def __init__(
         self,
         *,
-        trunk: HRNetTrunk | ResNetTrunk,
+        trunk: HRNetTrunk | ResNetTrunk | MobileTrunk,
         body: Body,
         architecture: PersPoseArchitecture,
     ) -> None:
@@ -90,6 +105,11 @@ class PersPose(nn.Module):
         self.twists = nn.Linear(trunk.whole, NUM_JOINTS * 3)
         self.shape = nn.Linear(trunk.whole, architecture.num_betas)
         self.leaves = nn.Linear(trunk.whole, len(LEAVES) * 6)
+
+    @property
+    def centred(self) -> How:
+        """How cameras turn towards people before this network is shown them."""
+        return self.architecture.centred
 
     def forward(
         self,
@@ -107,7 +127,9 @@ class PersPose(nn.Module):
             InputError: if a picture's sides do not suit the trunk, or a focal length is not
                 positive.
         """
-        return in_camera(self.reading(image, K, known_camera=known_camera), K, self.rule)
+        found = self.reading(image, K, known_camera=known_camera)
+        with _full_precision(image):
+            return in_camera(found, K, self.rule)
 
     def reading(
         self,
@@ -122,7 +144,9 @@ class PersPose(nn.Module):
         width = image.shape[-1]
         if mirror:
             image, K = image.flip(-1), self.rule.mirrored_K(K, width)
-        found = read(self._raw(image, K, known_camera), STRIDE, self.rule)
+        raw = self._raw(image, K, known_camera)
+        with _full_precision(image):
+            found = read(raw, STRIDE, self.rule)
         return found.mirrored(width, self.rule) if mirror else found
 
     @torch.no_grad()
@@ -152,12 +176,14 @@ class PersPose(nn.Module):
         *,
         K_full: Float[Tensor, "B 3 3"],
         box: Float[Tensor, "B 3"],
+        known_camera: Bool[Tensor, " B"] | None = None,
     ) -> BodyPrediction:
         """Bodies as regressors of parameters give them: square crops `box` of a full picture.
 
-        The crop was not turned towards the person, so it and the full picture share their camera.
+        The crop was not turned towards the person, so it and the full picture share their camera;
+        of crops that were turned, K_full is that of the turned picture.
         """
-        found = self.predict(image, crop_K(K_full, box, image.shape[-1]))
+        found = self.predict(image, crop_K(K_full, box, image.shape[-1]), known_camera=known_camera)
         cam = transl_to_weak(found.transl, box.to(found.transl), K_full.to(found.transl))
         return BodyPrediction(
             betas=found.betas, pose_rotmat=found.pose_rotmat, cam=cam, transl=found.transl
@@ -179,6 +205,8 @@ class PersPose(nn.Module):
         x = self.trunk.normalised(image)
         size = (x.shape[-2], x.shape[-1])
         grid = (size[0] // STRIDE, size[1] // STRIDE)
+        if not self.architecture.encoding:
+            known_camera = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         rays = ray_map(self.rule.centred_K(K.to(x)), size, grid, known=known_camera)
         features = self.trunk(x, self.encoding(rays))
         return RawOutput(
@@ -205,6 +233,11 @@ class PersPose(nn.Module):
             )
 
 
+def _full_precision(image: Tensor) -> torch.autocast:
+    """Whatever a network runs in, places and distances need more than 8 bits."""
+    return torch.autocast(image.device.type, enabled=False)
+
+
 def solve_body(
     estimate: JointEstimate, skeleton: RestSkeleton, *, stature: Stature = "bones"
 ) -> PersPosePrediction:
@@ -228,18 +261,6 @@ def solve_body(
     return PersPosePrediction(
         betas=betas, pose_rotmat=solved.pose_rotmat, transl=solved.transl, estimate=estimate
     )
-
-
-def crop_K(
-    K_full: Float[Tensor, "B 3 3"], box: Float[Tensor, "B 3"], size: int
-) -> Float[Tensor, "B 3 3"]:
-    """Intrinsics of square windows (centre and side), resized to `size` pixels."""
-    scale = size / box[:, 2]
-    window = torch.zeros_like(K_full)
-    window[:, 0, 0] = window[:, 1, 1] = scale
-    window[:, :2, 2] = (size - 1) / 2 - scale[:, None] * box[:, :2]
-    window[:, 2, 2] = 1.0
-    return window @ K_full
 
 
 def build_perspose(

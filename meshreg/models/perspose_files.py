@@ -39,6 +39,15 @@ def save_perspose(path: Path, model: PersPose) -> None:
         save_file(tensors, temporary, metadata={_KEY: json.dumps(header)})
 
 
+def is_perspose(path: Path) -> bool:
+    """Whether the header of a file says that it holds a PersPose; False if nothing can be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _KEY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 def load_perspose(path: Path, *, body: Body | None = None) -> PersPose:
     """The network of a file, ready for prediction, for the body it was trained with.
 
@@ -68,6 +77,23 @@ def load_perspose(path: Path, *, body: Body | None = None) -> PersPose:
         )
     model.load_state_dict(tensors)
     return model.eval()
+
+
+def load_perspose_weights(model: PersPose, path: Path) -> None:
+    """Put the weights of a file into a model of the same architecture, to go on training.
+
+    Raises:
+        MissingFileError: if the file is not there.
+        InputError: if it is damaged, or belongs to another architecture or body.
+    """
+    found = load_perspose(path, body=model.body)
+    ours, theirs = asdict(model.architecture), asdict(found.architecture)
+    different = [f"{k} {theirs[k]!r} instead of {ours[k]!r}" for k in ours if ours[k] != theirs[k]]
+    if different:
+        raise InputError(
+            f"{path} holds another network: {', '.join(different)}; set the model to match."
+        )
+    model.load_state_dict(found.state_dict())
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -12,10 +12,13 @@ from torch import Tensor, nn
 
 from meshreg.errors import InputError
 from meshreg.models.backbones import Backbone, Weights, backbone
+from meshreg.models.joint_maps import TopDown
 
 STRIDE = 4  # pixels per cell of the fine map, and of the map that the encoding is added to
 PYRAMID = 128  # channels of the map that is put together from a network of one branch
+LIGHT = 64  # the same for the lightest networks
 _RESNETS = ("resnet18", "resnet34", "resnet50")
+_MOBILE = "mobilenetv4_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,8 +122,35 @@ class ResNetTrunk(Trunk):
         return TrunkFeatures(fine=self.smooth(y), whole=levels[-1].mean((2, 3)))
 
 
-def perspose_trunk(name: str, *, weights: Weights = None) -> HRNetTrunk | ResNetTrunk:
-    """A trunk by the name of its network: any HRNet, or a ResNet.
+class MobileTrunk(Trunk):
+    """A MobileNetV4 (Qin et al. 2024) with a light pyramid: the trunk for CPUs."""
+
+    def __init__(self, parts: Backbone) -> None:
+        super().__init__(parts)
+        network: Any = parts.network
+        levels = [info for info in network.feature_info if info["reduction"] >= STRIDE]
+        # Places among the network's blocks after which a resolution is done
+        self.ends = [int(info["module"].split(".")[1]) for info in levels]
+        channels = tuple(info["num_chs"] for info in levels)
+        self.encoded, self.whole, self.fine = channels[0], channels[-1], LIGHT
+        self.pyramid = TopDown(channels, LIGHT)
+
+    def forward(
+        self, x: Float[Tensor, "B 3 H W"], encoding: Float[Tensor, "B E h w"]
+    ) -> TrunkFeatures:
+        net: Any = self.backbone.network
+        x, levels = net.bn1(net.conv_stem(x)), []
+        for place, block in enumerate(net.blocks):
+            x = block(x)
+            if place == self.ends[0]:
+                x = x + encoding
+            if place in self.ends:
+                levels.append(x)
+        return TrunkFeatures(fine=self.pyramid(levels), whole=x.mean((2, 3)))
+
+
+def perspose_trunk(name: str, *, weights: Weights = None) -> HRNetTrunk | ResNetTrunk | MobileTrunk:
+    """A trunk by the name of its network: any HRNet, a ResNet, or a MobileNetV4.
 
     `weights` are those of `backbones.backbone`: None for random ones, "pretrained", or a file.
 
@@ -131,7 +161,9 @@ def perspose_trunk(name: str, *, weights: Weights = None) -> HRNetTrunk | ResNet
         return HRNetTrunk(backbone(name, weights=weights))
     if name in _RESNETS:
         return ResNetTrunk(backbone(name, weights=weights))
+    if name.startswith(_MOBILE):
+        return MobileTrunk(backbone(name, weights=weights))
     raise InputError(
-        f"PersPose has no trunk {name!r}: choose hrnet_w48, hrnet_w32, hrnet_w18 or "
-        f"{', '.join(_RESNETS)}."
+        f"PersPose has no trunk {name!r}: choose hrnet_w48, hrnet_w32, hrnet_w18, "
+        f"{', '.join(_RESNETS)} or mobilenetv4_conv_small."
     )

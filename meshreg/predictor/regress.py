@@ -17,8 +17,13 @@ from meshreg.data.exif import picture_camera
 from meshreg.data.images import read_image, upright_rgb, warp_image
 from meshreg.errors import InputError, MissingFileError
 from meshreg.geometry.cameras import Camera, guess_camera
-from meshreg.models.checkpoint import load_model as load_regressor
-from meshreg.models.hmr import HMR
+from meshreg.geometry.turned_crop import TurnedCrop, crop_towards
+from meshreg.models.regressors import (
+    Regressor,
+    bodies_in_turned_view,
+    bodies_in_view,
+    load_regressor,
+)
 from meshreg.predictor.person import Person
 from meshreg.render.annotate import check_image
 from meshreg.render.overlay import draw_overlay
@@ -38,6 +43,7 @@ class _Crop:
     box: np.ndarray  # (4,)
     score: float
     image_index: int
+    turned: TurnedCrop | None  # for networks that are shown pictures of turned cameras
 
 
 class Predictor:
@@ -46,7 +52,7 @@ class Predictor:
     The model is put into evaluation mode and stays on its device; what comes out is numpy.
     """
 
-    def __init__(self, model: HMR, *, batch_size: int = 32, margin: float = MARGIN) -> None:
+    def __init__(self, model: Regressor, *, batch_size: int = 32, margin: float = MARGIN) -> None:
         """`margin` is the side of the network's square view per longer side of a person's box."""
         if batch_size < 1 or not 0.3 <= margin <= 4:
             raise InputError(
@@ -134,19 +140,34 @@ class Predictor:
         if len(values) != len(corners):
             raise InputError(f"{what} has {len(corners)} boxes but {len(values)} scores.")
         return [
-            _Crop(*self._cut(image, box, camera, margin), camera, box, float(score), index)
+            self._cut(image, box, camera, margin, float(score), index)
             for box, score in zip(corners, values, strict=True)
         ]
 
-    def _cut(
-        self, image: np.ndarray, box: np.ndarray, camera: Camera, margin: float
-    ) -> tuple[Tensor, Tensor]:
-        """The pixels that the network sees of a box, and the square that they show."""
-        square = torch.from_numpy(square_around(box, margin))
-        side = self.model.image_size
-        window = cut_window(camera.K, camera.size, square, side)
-        pixels = warp_image(image, window.crop_from_full.numpy(), (side, side))
-        return torch.from_numpy(pixels).permute(2, 0, 1), window.box
+    def _cut(  # noqa: PLR0913
+        self,
+        image: np.ndarray,
+        box: np.ndarray,
+        camera: Camera,
+        margin: float,
+        score: float,
+        index: int,
+    ) -> _Crop:
+        """What the network sees of a box, and the square that it shows.
+
+        Raises:
+            InputError: if the camera is to turn towards the box and cannot.
+        """
+        square, turned = torch.from_numpy(square_around(box, margin)), None
+        side, how = self.model.image_size, self.model.centred
+        if how == "none":
+            crop_from_full = cut_window(camera.K, camera.size, square, side).crop_from_full
+        else:
+            corners = torch.cat([square[:2] - square[2] / 2, square[:2] + square[2] / 2])
+            turned = crop_towards(corners, camera.K.double(), side, how=how)
+            crop_from_full = turned.crop_from_full
+        pixels = torch.from_numpy(warp_image(image, crop_from_full.numpy(), (side, side)))
+        return _Crop(pixels.permute(2, 0, 1), square, camera, box, score, index, turned)
 
     @torch.inference_mode()
     def _people(self, crops: list[_Crop]) -> list[Person]:
@@ -156,7 +177,11 @@ class Predictor:
         K = torch.stack([crop.camera.K for crop in crops]).to(device, torch.float32)
         box = torch.stack([crop.square for crop in crops]).to(device, torch.float32)
         pixels = torch.stack([crop.pixels for crop in crops]).to(device)
-        found = self.model(pixels, K_full=K, box=box)
+        turned = [crop.turned for crop in crops if crop.turned is not None]
+        if turned:
+            found = bodies_in_turned_view(self.model, pixels, _stacked(turned).to(device))
+        else:
+            found = bodies_in_view(self.model, pixels, K_full=K, box=box)
         posed = self.model.mesh(found)
         columns = (found.betas, found.pose_rotmat, found.transl, posed.vertices, posed.joints)
         rows = zip(*(column.cpu().numpy() for column in columns), strict=True)
@@ -199,6 +224,15 @@ def load_model(
         )
     model = load_regressor(Path(path) if path is not None else DEFAULT_MODEL, body=body)
     return Predictor(model.to(device))
+
+
+def _stacked(crops: Sequence[TurnedCrop]) -> TurnedCrop:
+    """Several crops as one batch, in single precision."""
+    parts = {
+        name: torch.stack([getattr(crop, name) for crop in crops]).float()
+        for name in ("R_crop_full", "K", "K_full")
+    }
+    return TurnedCrop(size=crops[0].size, **parts)
 
 
 def _for_each(values: Any, count: int, several: bool, what: str) -> list[Any]:

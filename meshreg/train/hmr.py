@@ -3,32 +3,26 @@
 Run: `meshreg train --config configs/hmr/small.yaml`
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
-from torch import Tensor, nn
 
 from meshreg.body.smpl import Body, load_body
-from meshreg.data.sample import Batch
 from meshreg.errors import InputError
 from meshreg.files import check_writable
-from meshreg.metrics import pa_mpjpe, root_aligned_mpjpe
+from meshreg.geometry.turned_crop import How
 from meshreg.models import builders
 from meshreg.models.architecture import ARCHITECTURES
 from meshreg.models.checkpoint import load_weights, save_model
 from meshreg.models.hmr import HMR, made_for
-from meshreg.render.overlay import draw_overlay
 from meshreg.train.device import launch
 from meshreg.train.hmr_config import HmrConfig, ModelConfig
 from meshreg.train.hmr_data import judged_batches, make_batches
 from meshreg.train.hmr_terms import HmrTerms
+from meshreg.train.judging import overlays, scores
 from meshreg.train.loop import Task, train
 from meshreg.train.same_run import check_same_run
-
-SHOWN = 6  # people per picture
 
 
 def main(config: HmrConfig) -> bool:
@@ -56,7 +50,9 @@ def main(config: HmrConfig) -> bool:
 
     # --- model and losses -------------------------------------------------------------------------
     torch.manual_seed(config.run.seed)
-    model = build_model(config.model, body, image_size=config.data.size)
+    model = build_model(
+        config.model, body, image_size=config.data.size, centred=config.data.centred
+    )
     terms = HmrTerms(config.losses, body).to(fabric.device)
 
     # --- loop -------------------------------------------------------------------------------------
@@ -73,10 +69,13 @@ def main(config: HmrConfig) -> bool:
     return finished
 
 
-def build_model(config: ModelConfig, body: Body, *, image_size: int | None = None) -> HMR:
+def build_model(
+    config: ModelConfig, body: Body, *, image_size: int | None = None, centred: How = "none"
+) -> HMR:
     """The network that the config names, with the weights it names.
 
-    It will be shown pictures of `image_size`, by default those that its builder has in mind.
+    It will be shown pictures of `image_size`, by default those that its builder has in mind, of
+    cameras that turn towards people the way `centred` says.
 
     Raises:
         InputError: if there is no such builder, or it does not take the options.
@@ -93,36 +92,7 @@ def build_model(config: ModelConfig, body: Body, *, image_size: int | None = Non
     except TypeError as error:
         raise InputError(f"model.options do not suit {config.builder} ({error}).") from error
     if image_size is not None:
-        made_for(model, image_size)
+        made_for(model, image_size, centred)
     if config.start_from is not None:
         load_weights(model, config.start_from)
     return model
-
-
-@torch.no_grad()
-def scores(model: nn.Module, batches: list[Batch], body: Body) -> Mapping[str, float]:
-    """Mean errors of the 24 joints from the pelvis, millimetres: as they are, and aligned."""
-    errors: list[Tensor] = []
-    for batch in batches:
-        here = batch.to(next(model.parameters()).device)
-        pred = model(here.image, K_full=here.K_full, box=here.box)
-        joints = body(pred.betas, pred.pose_rotmat, pred.transl).joints[:, :24]
-        truth = here.joints_cam[:, :24]
-        pair = root_aligned_mpjpe(joints, truth), pa_mpjpe(joints, truth)
-        errors.append(1000 * torch.stack(pair, 1))
-    mpjpe_mm, pa_mpjpe_mm = torch.cat(errors).mean(0).tolist()
-    return {"mpjpe_mm": mpjpe_mm, "pa_mpjpe_mm": pa_mpjpe_mm}
-
-
-@torch.no_grad()
-def overlays(model: nn.Module, batch: Batch, body: Body) -> UInt8[Tensor, "3 H W"]:
-    """The first people of a batch side by side, and below them the predicted bodies on them."""
-    here = batch.to(next(model.parameters()).device)
-    pred = model(here.image, K_full=here.K_full, box=here.box)
-    vertices = body(pred.betas, pred.pose_rotmat, pred.transl).vertices.cpu()
-    columns = []
-    for person in range(min(SHOWN, len(batch))):
-        image = batch.image[person].permute(1, 2, 0).contiguous()
-        drawn = draw_overlay(image.numpy(), [vertices[person]], body.faces.cpu(), batch.K[person])
-        columns.append(torch.cat([image, torch.from_numpy(drawn)], 0))
-    return torch.cat(columns, 1).permute(2, 0, 1)

@@ -87,6 +87,8 @@ class DataConfig:
         batch_size: Of each process.
         sources: By names of your choice.
         augment: How far pictures are changed.
+        centred: Whether cameras first turn towards people, by the smallest turn (PersPose) or about
+            two axes (PCL); the model remembers it, and prediction does the same.
         judge: What evaluations look at; people that are not trained on.
         judge_count: How many of them.
     """
@@ -95,6 +97,7 @@ class DataConfig:
     batch_size: int = 32
     sources: dict[str, SourceConfig] = field(default_factory=lambda: {"people": SourceConfig()})
     augment: AugmentSettings = AugmentSettings()
+    centred: Literal["none", "minimal", "pcl"] = "none"
     judge: SourceConfig | None = None
     judge_count: int = 128
 

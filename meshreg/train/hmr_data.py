@@ -8,6 +8,7 @@ from meshreg.body.assets import load_body_data
 from meshreg.body.smpl import Body
 from meshreg.data.augment import Augmented
 from meshreg.data.cached import CachedPeople, CacheIndex, read_index, write_cache
+from meshreg.data.centred import centred
 from meshreg.data.mixture import Mixture, Source
 from meshreg.data.people import Pictures
 from meshreg.data.photographs import Photographs
@@ -43,7 +44,7 @@ def make_batches(
         rank=rank,
         world_size=world_size,
     )
-    return Augmented(mixture, config.augment, seed=seed, rank=rank)
+    return Augmented(mixture, config.augment, seed=seed, rank=rank, how=config.centred)
 
 
 def make_source(config: SourceConfig, size: int, body: Body) -> Source:
@@ -108,7 +109,9 @@ def _cache_of(shards: ShardSamples, size: int) -> CachedPeople:
 
 
 def judged_batches(config: DataConfig, body: Body) -> list[Batch]:
-    """The pictures of evaluations, as they are; none without a `judge`.
+    """The pictures of evaluations, turned like those of the training; none without a `judge`.
+
+    Errors from the pelvis are the same in turned cameras.
 
     Raises:
         InputError: if data is missing, damaged, or of another body, or nobody's joints are known.
@@ -125,7 +128,8 @@ def judged_batches(config: DataConfig, body: Body) -> list[Batch]:
             "data.judge tells nobody's joints in 3D, so nothing can be judged by it: give people "
             "whose pose and shape on this body are known."
         )
-    return [batch for batch in known if len(batch)]
+    known = [batch for batch in known if len(batch)]
+    return known if config.centred == "none" else [centred(b, config.centred) for b in known]
 
 
 def _with_joints(batch: Batch) -> Batch:

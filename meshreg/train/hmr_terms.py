@@ -46,7 +46,8 @@ class HmrTerms(nn.Module):
         self.pose_prior = load_pose_prior()[0] if "pose_prior" in self.wanted else None
 
     def forward(self, predict: Callable[..., Any], batch: Batch, step: int) -> Mapping[str, Term]:
-        pred = predict(batch.image, K_full=batch.K_full, box=batch.box)
+        known = batch.K_weight > 0
+        pred = predict(batch.image, K_full=batch.K_full, box=batch.box, known_camera=known)
         posed = self.body(pred.betas, pred.pose_rotmat, pred.transl)
         values: dict[str, Callable[[], Tensor]] = {
             "keypoints2d": lambda: self.joints.in_picture(posed, batch),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from meshreg.data.sample import Batch
 from meshreg.data.shard_workers import People
@@ -25,6 +26,16 @@ class PeopleRecipe:
     device: str = "cpu"
     supersampling: int = 2  # 1 is fastest and leaves jagged edges
     batch_size: int = 1  # pictures drawn at once
+    scene: tuple[tuple[str, Any], ...] = ()  # changes to `SceneSettings`, by name
+
+    @property
+    def settings(self) -> SceneSettings:
+        """Which pictures are drawn how often.
+
+        Raises:
+            InputError: if a change cannot be meant.
+        """
+        return SceneSettings(size=self.size, **dict(self.scene))
 
     def check_files(self) -> None:
         """Make sure that what is named is there, without reading it.
@@ -63,8 +74,7 @@ class PeopleRecipe:
         from meshreg.body.assets import load_body_data
 
         poses = poses_of(self.poses, self.subjects)
-        settings = SceneSettings(size=self.size)
-        return Planner(self.seed, poses=poses, body=load_body_data(), settings=settings)
+        return Planner(self.seed, poses=poses, body=load_body_data(), settings=self.settings)
 
     def people(self) -> People:
         """Planner and generator; takes seconds.
