@@ -60,11 +60,11 @@ def evaluate_model(  # noqa: PLR0913
 ) -> Evaluation:
     """Measure a model on a data set.
 
-    A network of ours gets pictures as it was trained on, of its size and of turned cameras, and its answer is
-    turned back; another module is called as `model(image, K_full=..., box=...)`, and anything else
-    gets the whole batch. All answer with betas, pose_rotmat and transl, of `body` (default: the
-    module's own). Joints come from the body's own `regressors` unless others are given, as SMPL's
-    must be. Where the data set has `sequences`, intervals are over these.
+    A network of ours gets pictures as it was trained on, of its size and of turned cameras, and its
+    answer is turned back; another module is called as `model(image, K_full=..., box=...)`, and
+    anything else gets the whole batch. All answer with betas, pose_rotmat and transl, of `body`
+    (default: the module's own). Joints come from the body's own `regressors` unless others are
+    given, as SMPL's must be. Where the data set has `sequences`, intervals are over these.
 
     Raises:
         InputError: if the protocol or a regressor is missing, the bodies differ, there are no
