@@ -137,7 +137,7 @@ def test_a_judged_clip_projects_to_its_keypoints(clips: WorldClips) -> None:
 def test_noise_is_as_large_as_it_says() -> None:
     keypoints = torch.rand(200, 30, 17, 2) * torch.tensor([100.0, 300.0])
     unit = (keypoints.amax(2) - keypoints.amin(2)).norm(dim=-1).mean(1)
-    tremble = NoiseSettings(clean=0, tremble=0.01, outliers=0, missed=0, memory=0.6)
+    tremble = NoiseSettings(clean=0.0, tremble=0.01, outliers=0.0, missed=0.0, memory=0.6)
     found = detected(keypoints, H36M, chance(7), tremble)
     error = (found - keypoints) / unit[:, None, None, None]
     spread = error.std((0, 1, 3)) / joint_scales(H36M)
@@ -149,10 +149,10 @@ def test_noise_is_as_large_as_it_says() -> None:
 
 def test_joints_go_astray_and_are_missed_as_often_as_said() -> None:
     keypoints = torch.rand(300, 40, 17, 2).cumsum(1) * 30
-    settings = NoiseSettings(clean=0, tremble=0, outliers=0.05, missed=0, run=4)
+    settings = NoiseSettings(clean=0.0, tremble=0.0, outliers=0.05, missed=0.0, run=4.0)
     wrong = (detected(keypoints, H36M, chance(1), settings) != keypoints).any(-1)
     assert float(wrong.float().mean()) == pytest.approx(0.05, abs=0.01)
-    settings = NoiseSettings(clean=0, tremble=0, outliers=0, missed=0.1, run=4)
+    settings = NoiseSettings(clean=0.0, tremble=0.0, outliers=0.0, missed=0.1, run=4.0)
     found = detected(keypoints, H36M, chance(2), settings)
     missed = (found != keypoints).any(-1)
     assert float(missed.float().mean()) == pytest.approx(0.1, abs=0.02)

@@ -72,8 +72,9 @@ class TimeStep(nn.Module):
     def forward(
         self, x: Float[Tensor, "B C T"], *, dilation: int, strided: bool
     ) -> Float[Tensor, "B D S"]:
-        apart = {"stride": _STEP} if strided else {"dilation": dilation}
-        return self.dropout(self.norm(F.conv1d(x, self.conv.weight, **apart)).relu())
+        stride, apart = (_STEP, 1) if strided else (1, dilation)
+        y = F.conv1d(x, self.conv.weight, stride=stride, dilation=apart)
+        return self.dropout(self.norm(y).relu())
 
 
 class TimeLevel(nn.Module):
