@@ -39,9 +39,9 @@ SCHEMES = "cihp, lip, atr, fashionpedia, sapiens, sapiens2"
             "--data.sources.kind: expected one of synthetic, shards, spin, bedlam, threedpw, "
             "found 'foo'.",
         ),
-        ("synthh", "there is no command 'synthh': choose from 'predict', 'fit', 'models'"),
+        ("synthh", "there is no command 'synthh': choose from 'predict', 'fit', 'lift', 'models'"),
         ("models", "expected a command after meshreg models: choose from list, add, bake."),
-        ("", "expected a command after meshreg: choose from predict, fit, models,"),
+        ("", "expected a command after meshreg: choose from predict, fit, lift, models,"),
     ],
 )
 def test_faulty_options_are_told_in_plain_words(
