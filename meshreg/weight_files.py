@@ -94,7 +94,10 @@ def _check_kind(path: Path, instead: str) -> None:
 
 
 def _damaged(path: Path, error: Exception) -> str:
-    return f"{path} is cut off, damaged or not a model ({error}): copy or download it again."
+    return (
+        f"{path} is cut off, damaged or not a model ({error}): give a file that a training wrote, "
+        "or copy it again if this is one."
+    )
 
 
 def _stored(value: Tensor, *, half: bool) -> Tensor:

@@ -1,11 +1,13 @@
 """The regressor that comes with meshreg: small, ready at once, and better than a guess."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 import meshreg
+from meshreg.cli import main
 from meshreg.data.sample import Batch
 from meshreg.data.synthetic.rendered import PeopleRecipe
 from meshreg.geometry.rotations import rot6d_to_rotmat
@@ -66,3 +68,12 @@ def test_a_photograph_gives_a_person(predictor: Predictor) -> None:
     assert person.image_size == (512, 512)
     assert torch.isfinite(torch.from_numpy(person.vertices_cam)).all()
     assert person.transl[2] > 0.2
+
+
+def test_evaluation_takes_it_unless_told_otherwise(tmp_path: Path) -> None:
+    assert main(["synth", "--count=3", "--size=64", "--workers=1", f"--out={tmp_path / 'p'}"]) == 0
+    words = ["--protocol=synth-bench-v1", f"--data={tmp_path / 'p'}", f"--out={tmp_path / 'r'}"]
+    assert main(["evaluate", *words]) == 0
+    record = json.loads((tmp_path / "r" / "results.json").read_text("utf-8"))
+    assert record["about"]["model"] == "default.safetensors"
+    assert record["num_samples"] == 3

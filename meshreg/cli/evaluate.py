@@ -3,6 +3,7 @@
 Lifters have a module of their own.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from meshreg.errors import InputError, MissingFileError
 from meshreg.files import check_writable
 
 H36M = "h36m17"
+SHIPPED = Path("default")  # the name of the regressor that comes with meshreg
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 def run_evaluate(options: EvaluateOptions) -> None:
     """Load, measure, print, write."""
+    if options.model == SHIPPED:
+        from meshreg.predictor.regress import DEFAULT_MODEL
+
+        options = replace(options, model=DEFAULT_MODEL)
     if options.protocol.startswith("lift-") or _is_lifter(options.model):
         from meshreg.cli.evaluate_lifter import run_evaluate_lifter
 

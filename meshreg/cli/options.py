@@ -293,7 +293,7 @@ class EvaluateOptions:
     """Measure a trained regressor or lifter on a data set, by the rules of a named protocol.
 
     Args:
-        model: A model file of meshreg's, or released weights that it can read.
+        model: A model file, or released weights; "default" is what comes with meshreg.
         data: Annotations (an .npz in the format of SPIN or BEDLAM, a .pkl of 3DPW or a folder of
             these), or a folder of shards.
         protocol: By which rules: 3dpw, 3dpw-hips, dsr-3dpw, h36m-p1, h36m-p2, mpi-inf-3dhp or
@@ -318,7 +318,7 @@ class EvaluateOptions:
         flip: Of lifters: average with what is said of the mirrored clip.
     """
 
-    model: Path = Path("model.safetensors")
+    model: Path = Path("default")
     data: Path = Path("synth_out")
     protocol: str = "synth-bench-v1"
     images: Path | None = None
