@@ -6,8 +6,9 @@ runs/ablation_perspective`, the people made before with
 --out data/wide` and the same with `--count 800 --seed 201 --out data/wide_judge`. Give the command
 in several terminals to share the work; given again after a crash, it goes on. For each seed both
 networks, a regressor of parameters and a small PersPose, are trained four times: with perspective
-encoding, with perspective rotation, with both (PersPose, ICCV 2025), with neither. Writes
-results.md, .json, .csv and .svg.
+encoding, with perspective rotation, with both (PersPose, ICCV 2025), with neither. All begin with
+what the shipped regressor has learnt to see, as far as it fits, for two cores cannot teach 24
+networks to see. Writes results.md, .json, .csv and .svg.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from benchmarks.ablation.sharing import claimed, work_off
 from meshreg.body.smpl import load_body
 from meshreg.data.shards import read_manifest
 from meshreg.errors import InputError
+from meshreg.predictor.regress import DEFAULT_MODEL
 from meshreg.train import hmr, perspose
 from meshreg.train.hmr_data import make_source
 from meshreg.train.same_run import check_same_run
@@ -86,8 +88,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--judge", type=Path, required=True, help="shards of others")
     parser.add_argument("--judge-count", type=int, default=800)
     parser.add_argument("--out", type=Path, default=Path("runs/ablation_perspective"))
+    parser.add_argument("--begin", type=Path, default=DEFAULT_MODEL, help="model to begin with")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=1400)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--networks", nargs="+", default=[*NETWORKS], choices=[*NETWORKS])
     parser.add_argument("--threads", type=int, default=1)
@@ -103,6 +106,7 @@ if __name__ == "__main__":
         the_plan = Plan(
             out=args.out,
             people=args.people,
+            begin=args.begin,
             seeds=args.seeds,
             steps=args.steps,
             size=args.size,

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.ablation.arms import ROOT, read_config
 from meshreg.errors import InputError
+from meshreg.predictor.regress import DEFAULT_MODEL
 from meshreg.train.hmr_config import HmrConfig
 from meshreg.train.perspose_config import PersPoseConfig
 
@@ -42,8 +43,9 @@ class Plan:
 
     out: Path
     people: Path  # folder of shards
+    begin: Path = DEFAULT_MODEL  # whose weights all runs begin with, as far as they fit
     seeds: int = 3
-    steps: int = 1400
+    steps: int = 600
     size: int = 96
     networks: tuple[str, ...] = tuple(NETWORKS)
     settings: tuple[str, ...] = ()  # "group.name=value", for all runs alike
@@ -82,6 +84,7 @@ def config_of(plan: Plan, run: Run) -> Any:
         model = replace(config.model, options={"conditioned": False, "encoding": arm.encoding})
     else:
         model = replace(config.model, encoding=arm.encoding)
+    model = replace(model, take_over=plan.begin)
     steps = plan.steps
     optimiser = replace(config.optimiser, warmup=min(config.optimiser.warmup, steps // 5))
     chosen = replace(

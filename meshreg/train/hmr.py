@@ -12,6 +12,7 @@ from meshreg.models import builders
 from meshreg.models.architecture import ARCHITECTURES
 from meshreg.models.checkpoint import load_weights, save_model
 from meshreg.models.hmr import HMR, made_for
+from meshreg.models.taken_over import take_over
 from meshreg.train.hmr_config import HmrConfig, ModelConfig
 from meshreg.train.hmr_terms import HmrTerms
 from meshreg.train.regressor_run import train_regressor
@@ -58,6 +59,8 @@ def build_model(
         raise InputError(f"model.options do not suit {config.builder} ({error}).") from error
     if image_size is not None:
         made_for(model, image_size, centred)
+    if config.take_over is not None:
+        take_over(model, config.take_over)
     if config.start_from is not None:
         load_weights(model, config.start_from)
     return model

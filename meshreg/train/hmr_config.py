@@ -111,6 +111,8 @@ class ModelConfig:
         options: Passed to the builder, such as {"conditioned": true}.
         weights: Of the backbone: "pretrained", a file, or none for random ones.
         start_from: A model file of an earlier training, to go on from its weights.
+        take_over: A model file, also of another kind of network: what fits is where this one
+            begins, for example the backbone.
         body: "builtin", "smpl_neutral", "smpl_male", "smpl_female", or the path of a body file.
     """
 
@@ -118,6 +120,7 @@ class ModelConfig:
     options: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
     start_from: Path | None = None
+    take_over: Path | None = None
     body: str = "builtin"
 
 

@@ -10,6 +10,7 @@ from meshreg.body.smpl import Body
 from meshreg.errors import InputError
 from meshreg.models.perspose import PERSPOSE_ARCHITECTURES, PersPose, build_perspose
 from meshreg.models.perspose_files import load_perspose_weights, save_perspose
+from meshreg.models.taken_over import take_over
 from meshreg.train.hmr_config import DataConfig
 from meshreg.train.perspose_config import PersPoseConfig, PersPoseModelConfig
 from meshreg.train.perspose_terms import PersPoseTerms
@@ -52,6 +53,8 @@ def build_model(config: PersPoseModelConfig, data: DataConfig, body: Body) -> Pe
     weights = config.weights
     where = Path(weights) if weights not in (None, "pretrained") else weights
     model = build_perspose(architecture, body=body, weights=where)
+    if config.take_over is not None:
+        take_over(model, config.take_over)
     if config.start_from is not None:
         load_perspose_weights(model, config.start_from)
     return model

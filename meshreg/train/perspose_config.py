@@ -18,6 +18,8 @@ class PersPoseModelConfig:
         encoding: Whether it is told where its cells look (perspective encoding).
         weights: Of the trunk: "pretrained", a file, or none for random ones.
         start_from: A PersPose file of an earlier training, to go on from its weights.
+        take_over: A model file, also of a regressor of parameters: what fits is where this one
+            begins, for example the trunk.
         body: "builtin", "smpl_neutral", "smpl_male", "smpl_female", or the path of a body file.
     """
 
@@ -25,6 +27,7 @@ class PersPoseModelConfig:
     encoding: bool = True
     weights: str | None = None
     start_from: Path | None = None
+    take_over: Path | None = None
     body: str = "builtin"
 
 
