@@ -90,7 +90,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs/ablation_perspective"))
     parser.add_argument("--begin", type=Path, default=DEFAULT_MODEL, help="model to begin with")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--networks", nargs="+", default=[*NETWORKS], choices=[*NETWORKS])
     parser.add_argument("--threads", type=int, default=1)

@@ -109,8 +109,9 @@ def test_a_camera_turned_towards_a_person_has_it_in_the_middle() -> None:
     assert float((window.pixels(box[None, :2]) - 111.5).abs().max()) < 1e-9
     torch.testing.assert_close(window.box[:2], camera()[:2, 2])
     corners = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]]).double() * 60 + box[:2]
-    reach = float((window.pixels(corners) - 111.5).abs().max())
-    assert reach == pytest.approx(112.0, abs=1e-9)
+    x, y = window.pixels(corners).unbind(-1)
+    area = 0.5 * float((x * y.roll(-1) - x.roll(-1) * y).sum())  # shoelace
+    assert area == pytest.approx(224.0**2, abs=1e-6)
     rolled = cut_window(camera(), SIZE, box, 224, View(centred=True, roll=0.7))
     torch.testing.assert_close(rolled.box[:2], camera()[:2, 2])
     assert float(rolled.box[2]) == pytest.approx(float(window.box[2]))

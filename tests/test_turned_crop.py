@@ -259,3 +259,15 @@ def test_many_crops_of_a_picture_are_quick() -> None:
         times.append(time.perf_counter() - start)
     assert crops.shape == (64, 3, 224, 224) and crops.dtype == torch.uint8
     assert min(times) < 3.0
+
+
+@pytest.mark.parametrize("how", ["minimal", "none"])
+def test_subjects_keep_their_size_when_the_crop_keeps_its_area(how: str) -> None:
+    box = torch.tensor([[20.0, 30, 140, 150], [500, 20, 620, 140]]).double()
+    K = WIDE.expand(2, 3, 3)
+    crop = crop_towards(box, K, 100, how=how, fit="area")
+    x, y = crop.pixels(box_corners(box)).unbind(-1)
+    area = 0.5 * (x * y.roll(-1, -1) - x.roll(-1, -1) * y).sum(-1)  # shoelace
+    assert close(area, torch.full_like(area, 100.0**2), 1e-6)
+    whole = crop_towards(box, K, 100, how=how)
+    assert bool((crop.K[:, 0, 0] >= whole.K[:, 0, 0] - 1e-9).all())

@@ -29,6 +29,7 @@ ARMS: dict[str, Arm] = {
     "PR": Arm("rotation", centred=True),
     "PE+PR": Arm("both", encoding=True, centred=True),
 }
+ENCODING_LR = 10.0  # times the others'
 # What is compared: everything with nothing, and both with either
 PAIRS = [("PE", "none"), ("PR", "none"), ("PE+PR", "none"), ("PE+PR", "PE"), ("PE+PR", "PR")]
 NETWORKS: dict[str, tuple[Path, type]] = {
@@ -45,7 +46,7 @@ class Plan:
     people: Path  # folder of shards
     begin: Path = DEFAULT_MODEL  # whose weights all runs begin with, as far as they fit
     seeds: int = 3
-    steps: int = 600
+    steps: int = 500
     size: int = 96
     networks: tuple[str, ...] = tuple(NETWORKS)
     settings: tuple[str, ...] = ()  # "group.name=value", for all runs alike
@@ -87,6 +88,8 @@ def config_of(plan: Plan, run: Run) -> Any:
     model = replace(model, take_over=plan.begin)
     steps = plan.steps
     optimiser = replace(config.optimiser, warmup=min(config.optimiser.warmup, steps // 5))
+    if arm.encoding:  # begins at almost nothing, and what it is added to has learnt already
+        optimiser = replace(optimiser, lr_scale={"encoding": ENCODING_LR})
     chosen = replace(
         config.run,
         steps=steps,

@@ -34,7 +34,7 @@ def centred(
     size = batch.image.shape[-1]
     box = _boxes(batch, zoom, shift)
     turned = (batch.K_weight > 0) & can_turn(box, batch.K)
-    crop = crop_towards(box, batch.K, size, how=how, turned=turned)
+    crop = crop_towards(box, batch.K, size, how=how, turned=turned, fit="area")
     joints_px, keypoints_px = (
         crop.pixels(points).clamp(-_FAR, _FAR) for points in (batch.joints_px, batch.keypoints_px)
     )

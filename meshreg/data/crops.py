@@ -151,11 +151,10 @@ def cut_window(  # noqa: PLR0913
 def _turned(
     box: Float[Tensor, "3"], K: Float[Tensor, "3 3"]
 ) -> tuple[Float[Tensor, "3 3"], Float[Tensor, ""]]:
-    """The camera's turn towards a square, and the side of one around it in the turned picture."""
+    """The camera's turn towards a square, and the side of as large a one in the turned picture."""
     square = torch.cat([box[:2] - box[2] / 2, box[:2] + box[2] / 2])
-    R = crop_towards(square, K, 1).R_crop_full  # refuses what no camera can see
-    corners = perspective.move_box(square, perspective.homography(R, K))
-    return R, 2 * (corners.unflatten(0, (2, 2)) - K[:2, 2]).abs().max()
+    crop = crop_towards(square, K, 1, fit="area")  # refuses what no camera can see
+    return crop.R_crop_full, K.diagonal()[:2].amax() / crop.K[0, 0]
 
 
 def _crop(centre: Float[Tensor, "2"], side: Float[Tensor, ""], size: int) -> Float[Tensor, "3 3"]:

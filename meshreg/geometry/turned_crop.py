@@ -18,6 +18,7 @@ from meshreg.geometry.cameras import Camera
 from meshreg.geometry.warping import warp_labels, warp_pictures
 
 How = Literal["minimal", "pcl", "none"]
+Fit = Literal["whole", "area"]
 MAX_ANGLE = math.radians(80)  # from the axis: a pinhole stretches radially 33-fold there
 
 
@@ -128,6 +129,7 @@ def crop_towards(  # noqa: PLR0913
     target_px: Float[Tensor, "*batch 2"] | None = None,
     roll: Float[Tensor, "*batch"] | None = None,
     scale: float | Float[Tensor, "*batch"] = 1.0,
+    fit: Fit = "whole",
 ) -> TurnedCrop:
     """The crops in which cameras that turned towards boxes see all of them.
 
@@ -142,6 +144,9 @@ def crop_towards(  # noqa: PLR0913
             picture before it is cut. The crops stay around the principal point.
         roll: a further turn about the axis by which the subjects turn clockwise, radians.
         scale: side of the crops per side that is needed: above 1, subjects shrink.
+        fit: "whole" shows all of a box, whose corners stick out when it turned. "area" shows as
+            large a part of the view as an unturned crop, for boxes with a margin: subjects keep
+            their size, and a corner may be cut off.
 
     Raises:
         InputError: if intrinsics or boxes are none, or a subject is too far from the axis or too
@@ -167,7 +172,10 @@ def crop_towards(  # noqa: PLR0913
         ..., 0, :
     ]
     middle = torch.where(turns[..., None], 0.0, middle_ray[..., :2] / middle_ray[..., 2:])
-    half = (seen - middle[..., None, :]).abs().amax((-2, -1))
+    if fit == "area":
+        half = _half_size_of_area(box, K_full, seen)
+    else:
+        half = (seen - middle[..., None, :]).abs().amax((-2, -1))
     if how == "pcl":
         half = torch.where(turns, _half_size_of_pcl(box, centre, K_full), half)
     focal = size / 2 / (half * scale)
@@ -256,6 +264,18 @@ def _first(wrong: Bool[Tensor, "*batch"]) -> int:
 def _named(wrong: Bool[Tensor, "*batch"], like: Tensor) -> str:
     """Which box of a batch is meant, in words."""
     return f"box {_first(wrong)}" if wrong.numel() > 1 else "the box"
+
+
+def _half_size_of_area(
+    box: Float[Tensor, "*batch 4"],
+    K: Float[Tensor, "*batch 3 3"],
+    seen: Float[Tensor, "*batch 4 2"],
+) -> Float[Tensor, "*batch"]:
+    """Half the longer side as a tangent, shrunk as the turn shrinks the area of the box."""
+    sides = (box[..., 2:] - box[..., :2]) / torch.stack([K[..., 0, 0], K[..., 1, 1]], -1)
+    first, second = seen[..., 2, :] - seen[..., 0, :], seen[..., 3, :] - seen[..., 1, :]
+    area = (first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0]).abs() / 2  # diagonals
+    return sides.amax(-1) / 2 * torch.sqrt(area / sides.prod(-1))
 
 
 def _half_size_of_pcl(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from meshreg.body.smpl import Body, BodyOutput
 from meshreg.errors import InputError
 from meshreg.geometry.rotations import rot6d_to_rotmat
-from meshreg.geometry.turned_crop import How
+from meshreg.geometry.turned_crop import Fit, How
 from meshreg.models.architecture import Architecture
 from meshreg.models.backbones import Backbone
 from meshreg.models.camera import box_condition, crop_camera, crop_K, weak_to_transl
@@ -52,6 +52,11 @@ class HMR(nn.Module):
     def centred(self) -> How:
         """How cameras turn towards people before this network is shown them."""
         return self.architecture.centred if self.architecture is not None else "none"
+
+    @property
+    def fit(self) -> Fit:
+        """What turned cameras show of a box: people keep their size."""
+        return "area"
 
     def forward(
         self,

@@ -19,7 +19,7 @@ from meshreg.body.shape_from_joints import betas_from_bones, searched_first_beta
 from meshreg.body.smpl import Body, BodyOutput, load_body
 from meshreg.errors import InputError
 from meshreg.geometry.ray_map import ray_map
-from meshreg.geometry.turned_crop import How
+from meshreg.geometry.turned_crop import Fit, How
 from meshreg.models.backbones import Weights
 from meshreg.models.camera import crop_K, transl_to_weak
 from meshreg.models.outputs import BodyPrediction
@@ -110,6 +110,11 @@ class PersPose(nn.Module):
     def centred(self) -> How:
         """How cameras turn towards people before this network is shown them."""
         return self.architecture.centred
+
+    @property
+    def fit(self) -> Fit:
+        """What turned cameras show of a box; released weights are used to all of it."""
+        return "whole" if self.architecture.released else "area"
 
     def forward(
         self,

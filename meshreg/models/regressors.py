@@ -88,6 +88,7 @@ def bodies_in_crops(
     size = image.shape[-1]
     K = crop_K(K_full, box, size)
     edges = K.new_tensor([-0.5, -0.5, size - 0.5, size - 0.5]).expand(len(image), 4)
-    crop = crop_towards(edges, K, size, how=model.centred, turned=can_turn(edges, K))
+    turned = can_turn(edges, K)
+    crop = crop_towards(edges, K, size, how=model.centred, turned=turned, fit=model.fit)
     found = bodies_in_turned_view(model, crop.pictures(image), crop)
     return replace(found, cam=transl_to_weak(found.transl, box.to(found.cam), K_full.to(found.cam)))

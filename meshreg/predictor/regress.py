@@ -164,7 +164,7 @@ class Predictor:
             crop_from_full = cut_window(camera.K, camera.size, square, side).crop_from_full
         else:
             corners = torch.cat([square[:2] - square[2] / 2, square[:2] + square[2] / 2])
-            turned = crop_towards(corners, camera.K.double(), side, how=how)
+            turned = crop_towards(corners, camera.K.double(), side, how=how, fit=self.model.fit)
             crop_from_full = turned.crop_from_full
         pixels = torch.from_numpy(warp_image(image, crop_from_full.numpy(), (side, side)))
         return _Crop(pixels.permute(2, 0, 1), square, camera, box, score, index, turned)
