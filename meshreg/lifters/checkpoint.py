@@ -26,6 +26,7 @@ class LifterHeader:
     fps: float  # of the clips it was trained on
     licence: str = ""  # of the weights, in one line
     recipe: str = ""  # how they were made
+    error_mm: float | None = None  # MPJPE on clean clips of people not trained on, if measured
     format: int = FORMAT
 
 
@@ -53,6 +54,16 @@ def load_lifter(path: Path) -> tuple[nn.Module, LifterHeader]:
     network = build_lifter(header.spec)
     fill(network, tensors, path, remedy=_REMEDY)
     return network.eval(), header
+
+
+def read_lifter_header(path: Path) -> LifterHeader:
+    """What a file of a lifter says about its weights, without reading them.
+
+    Raises:
+        MissingFileError: if it is not there.
+        InputError: if it holds something else.
+    """
+    return _header(read_header(path), path)
 
 
 def is_lifter(path: Path) -> bool:
