@@ -84,7 +84,8 @@ def test_what_is_not_seen_has_no_influence() -> None:
 def test_without_a_hip_there_is_no_confidence() -> None:
     points, confidence = people()
     confidence["left_hip"][3] = 0.0
-    _, sure, _ = central_joints(points, confidence)
+    _, sure, used = central_joints(points, confidence)
+    assert used.tolist() == [-1 if frame == 3 else 0 for frame in range(8)]
     for joint in CENTRAL:
         assert (sure[joint] > 0).tolist() == [frame != 3 for frame in range(8)]
 

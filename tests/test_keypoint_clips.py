@@ -225,3 +225,9 @@ def test_a_planted_swap_of_sides_is_found(tmp_path: Path) -> None:
         swapped[i][0]["keypoints"] = [points[f] for f in track.joints.flip]
     known = lifter_input(only_track(json_file(tmp_path, swapped)), SIZE)
     assert "change places at frame 4, 6" in known.remarks[0]
+
+
+def test_a_film_without_any_joint_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "clip.npz", keypoints=np.full((4, 17, 2), np.nan), joint_set="coco17")
+    with pytest.raises(InputError, match="no frame shows a joint"):
+        chosen_track(tracks_of(read_clip(tmp_path / "clip.npz")), None)

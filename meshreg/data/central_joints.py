@@ -44,7 +44,7 @@ def central_joints(
     points: Mapping[str, np.ndarray], confidence: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
     """Spine, thorax, jaw and head of every frame (T, 2), how far to believe them (T,), and which
-    rule made them (T,): the first whose parts of the face are seen.
+    rule made them (T,): the first whose parts of the face are seen, -1 if none applies.
 
     Joints are believed as far as the least certain that they are made of: not at all in frames
     that lack a shoulder or a hip.
@@ -52,7 +52,7 @@ def central_joints(
     where, sure = grouped(points, confidence)
     made: dict[str, np.ndarray] = {}
     believed: dict[str, np.ndarray] = {}
-    used = np.full(len(where["hips"]), len(rules()) - 1)
+    used = np.full(len(where["hips"]), -1)
     for number, rule in reversed(list(enumerate(rules()))):  # better ones replace worse ones
         least = np.min([sure[name] for name in (*rule.seen, "shoulders", "hips")], 0)
         applies = least > 0

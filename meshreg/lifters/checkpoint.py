@@ -14,7 +14,7 @@ from meshreg.weight_files import StoredAs, fill, read_header, read_weights, writ
 
 FORMAT = 1
 _KEY = "meshreg_lifter"  # of the JSON text in the file's header
-_REMEDY = "give a file that save_lifter wrote."
+_REMEDY = "give the model.safetensors of a lifter's training."
 _RELEASED = "released lifters are read with meshreg.lifters.released.load_released."
 
 
