@@ -90,7 +90,7 @@ def test_a_right_skeleton_becomes_a_body(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--model=default"], "no lifter named 'default'"),
+        (["--model=nothing_like"], "no lifter named 'nothing_like'"),
         (["--model={here}"], "damaged"),
         (["--model={model}", "--person=4"], "no person 4"),
         (["--model={model}", "--joint-set=nothing_like"], "is not a joint set"),

@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
 def run_evaluate(options: EvaluateOptions) -> None:
     """Load, measure, print, write."""
-    if options.model == SHIPPED:
+    is_about_lifters = options.protocol.startswith("lift-")
+    if options.model == SHIPPED and not is_about_lifters:
         from meshreg.predictor.regress import DEFAULT_MODEL
 
         options = replace(options, model=DEFAULT_MODEL)
-    if options.protocol.startswith("lift-") or _is_lifter(options.model):
+    if is_about_lifters or _is_lifter(options.model):
         from meshreg.cli.evaluate_lifter import run_evaluate_lifter
 
         run_evaluate_lifter(options)

@@ -23,12 +23,14 @@ def run_evaluate_lifter(options: EvaluateOptions) -> None:
 
     from meshreg.evaluate.lifting import evaluate_lifter, find_lifting_protocol
     from meshreg.lifters.checkpoint import load_lifter
+    from meshreg.lifters.shipped import find_lifter
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     protocol = find_lifting_protocol(options.protocol)
     check_device(options.device)
     check_writable(options.out)
-    network, header = load_lifter(options.model)
+    path = find_lifter(str(options.model))
+    network, header = load_lifter(path)
     data = _chosen(_read(options, header.spec.joint_set), options)
     with console.status("lifting") as status:
         result = evaluate_lifter(
@@ -37,16 +39,16 @@ def run_evaluate_lifter(options: EvaluateOptions) -> None:
             protocol,
             flip=options.flip,
             batch_size=options.batch_size,
-            about={"model": options.model.name, "data": data.source, "lifter": header.spec.builder},
+            about={"model": path.name, "data": data.source, "lifter": header.spec.builder},
             on_clip=lambda clip: status.update(f"lifted {clip.name}"),
         )
     console.print("\n".join(protocol.card()))
     for line in table(result):
         console.print(line)
-    path = options.out / "results.json"
-    with written_whole(path) as temporary:
+    report = options.out / "results.json"
+    with written_whole(report) as temporary:
         temporary.write_text(json.dumps(_record(result), indent=1) + "\n", "utf-8")
-    console.print(f"wrote {path}: {result.num_clips} clips, {result.num_frames} frames")
+    console.print(f"wrote {report}: {result.num_clips} clips, {result.num_frames} frames")
 
 
 def table(result: "LiftingEvaluation") -> list[str]:

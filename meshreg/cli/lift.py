@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from meshreg.cli.device import check_device
 from meshreg.cli.options import LiftOptions
-from meshreg.errors import InputError, MissingFileError
+from meshreg.errors import InputError
 from meshreg.files import check_writable
 
 if TYPE_CHECKING:
@@ -163,15 +163,10 @@ def load_network(options: LiftOptions) -> "tuple[nn.Module, float | None]":
     from meshreg.lifters.checkpoint import load_lifter
     from meshreg.lifters.lifting import clip_sizes
     from meshreg.lifters.recognise import released_lifter
+    from meshreg.lifters.shipped import find_lifter
     from meshreg.models.torch_files import read_torch_file
 
-    path = Path(options.model)
-    if not path.is_file():
-        raise MissingFileError(
-            f"there is no lifter named {options.model!r} with this version and no such file: train "
-            "one with `meshreg train --config configs/lifters/small/ktpformer.yaml`, or give "
-            "--model FILE with weights that the authors of a lifter released."
-        )
+    path = find_lifter(options.model)
     fps: float | None = None
     if path.suffix.lower() == ".safetensors":
         network, header = load_lifter(path)

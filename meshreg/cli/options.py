@@ -109,7 +109,7 @@ class LiftOptions:
 
     Args:
         keypoints: 2D joints: an .npz, JSON of COCO, AlphaPose or MMPose, or a folder of OpenPose's.
-        model: A lifter: a file of weights, or the name of one that comes with meshreg.
+        model: A file of weights, or a lifter that comes with meshreg; "default" is the best.
         architecture: Which lifter a released file of weights is, if it does not tell.
         fps: Frames per second, if the file does not tell.
         size: Width and height of the pictures, such as 1920x1080, if the file does not tell.
@@ -293,7 +293,7 @@ class EvaluateOptions:
     """Measure a trained regressor or lifter on a data set, by the rules of a named protocol.
 
     Args:
-        model: A model file, or released weights; "default" is what comes with meshreg.
+        model: A model file, released weights or a shipped lifter's name; default what comes along.
         data: Annotations (an .npz in the format of SPIN or BEDLAM, a .pkl of 3DPW or a folder of
             these), or a folder of shards.
         protocol: By which rules: 3dpw, 3dpw-hips, dsr-3dpw, h36m-p1, h36m-p2, mpi-inf-3dhp or

@@ -1,7 +1,7 @@
 """One person's 2D joints as lifters want them: Human3.6M's 17 joints in every frame.
 
-Joints that a set lacks are built from those that it has, by the rule with which the authors of HoT
-feed COCO's joints to lifters of Human3.6M. Gaps are filled along straight lines in time.
+Joints that a set lacks are built from those that it has. Gaps are filled along straight lines in
+time.
 """
 
 from dataclasses import dataclass
@@ -11,17 +11,18 @@ import torch
 from jaxtyping import Float
 
 from meshreg.body.skeleton import map_joints, mirrored_name, skeleton
+from meshreg.data.central_joints import central_joints, rules
 from meshreg.data.tracks import Track, swapped_frames
 from meshreg.errors import InputError
 from meshreg.geometry.gaps import fill_gaps, longest_gap
 
 H36M = skeleton("h36m17")
 MIN_CONFIDENCE = 0.3  # below it a joint counts as not seen
-_FACE = ("left_eye", "right_eye", "left_ear", "right_ear")
 # Without these nothing can be said about the others.
 _TRUNK = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 _FILLED_SHARE = 0.2  # of all joints in all frames: more than this is worth a warning
 _OUTSIDE_SHARE = 0.5
+_FACELESS_SHARE = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +40,6 @@ class _Joints:
 
     points: dict[str, np.ndarray]  # (T, 2)
     confidence: dict[str, np.ndarray]  # (T,)
-
-    def mean(self, *names: str) -> tuple[np.ndarray, np.ndarray]:
-        """The middle of several joints; believed as far as the least of them."""
-        points = np.mean([self.points[name] for name in names], 0)
-        return points, np.min([self.confidence[name] for name in names], 0)
 
     def has(self, *names: str) -> bool:
         """Whether each of them is seen at least once."""
@@ -73,9 +69,8 @@ def lifter_input(
         )
     _check_places(track, seen, size)
     joints = _named(track, seen)
-    _build(joints)
+    remarks = _build(joints)
     missing = [name for name in H36M.joints if not joints.has(name)]
-    remarks = []
     if missing:
         _stand_in(joints, missing)
         remarks.append(f"never seen, so they stay at the joint above: {', '.join(missing)}")
@@ -132,60 +127,20 @@ def _add_near(joints: _Joints, track: Track, believed: np.ndarray) -> None:
             joints.add(name, track.points_px[:, place], believed[:, place])
 
 
-def _build(joints: _Joints) -> None:
-    """Pelvis, thorax, spine, jaw and head where the set has none; y points down.
-
-    Frames without a face keep what can be built without one only if no frame has it.
-    """
-    shoulders, sure = joints.mean("left_shoulder", "right_shoulder")
+def _build(joints: _Joints) -> list[str]:
+    """Pelvis, spine, thorax, jaw and head where the set has none; what is to be said about it."""
     if "pelvis" not in joints.points:
-        joints.add("pelvis", *joints.mean("left_hip", "right_hip"))
-    eyes = [name for name in ("left_eye", "right_eye") if joints.has(name)]
-    first_thorax = shoulders
-    if joints.has("nose"):
-        nose, nose_sure = joints.points["nose"], joints.confidence["nose"]
-        first_thorax = shoulders + (nose - shoulders) / 3
-        if eyes:
-            _build_head(joints)
-        if "jaw_h36m" not in joints.points:
-            joints.add("jaw_h36m", nose + (shoulders - nose) / 4, np.minimum(nose_sure, sure))
-        sure_thorax = np.minimum(nose_sure, sure)
-    else:
-        sure_thorax = sure
-    if "thorax" not in joints.points:
-        thorax = first_thorax.copy()
-        if joints.has("nose") and eyes:
-            height, believed = _eye_height(joints)
-            thorax[:, 1] -= (height - joints.points["nose"][:, 1]) * 2 / 3
-            sure_thorax = np.minimum(sure_thorax, believed)
-        joints.add("thorax", thorax, sure_thorax)
-    if "spine_h36m" not in joints.points:
-        spine, sure_spine = joints.mean(*_TRUNK)
-        middle = (joints.points["pelvis"][:, 0] + first_thorax[:, 0]) / 2
-        spine[:, 0] += 2 * (spine[:, 0] - middle)
-        joints.add("spine_h36m", spine, np.minimum(sure_spine, sure_thorax))
-
-
-def _build_head(joints: _Joints) -> None:
-    """Above the eyes by as much as the nose is below, in the middle of what is seen of the face."""
-    if "head_h36m" in joints.points:
-        return
-    face = [name for name in _FACE if name in joints.points]
-    weights = np.stack([joints.confidence[name] > 0 for name in face])
-    x = np.stack([joints.points[name][:, 0] for name in face])
-    mean_x = (weights * x).sum(0) / weights.sum(0).clip(1)
-    height, believed = _eye_height(joints)
-    head = np.stack([mean_x, 2 * height - joints.points["nose"][:, 1]], 1)
-    joints.add("head_h36m", head, np.minimum(believed, joints.confidence["nose"]))
-
-
-def _eye_height(joints: _Joints) -> tuple[np.ndarray, np.ndarray]:
-    """Where the eyes are along y, from those that are seen, and how far that is believed."""
-    eyes = [name for name in ("left_eye", "right_eye") if name in joints.points]
-    weights = np.stack([joints.confidence[name] > 0 for name in eyes])
-    y = np.stack([joints.points[name][:, 1] for name in eyes])
-    believed = np.stack([joints.confidence[name] for name in eyes]).max(0)
-    return (weights * y).sum(0) / weights.sum(0).clip(1), believed
+        hips = joints.points["left_hip"], joints.points["right_hip"]
+        sure = joints.confidence["left_hip"], joints.confidence["right_hip"]
+        joints.add("pelvis", np.mean(hips, 0), np.min(sure, 0))
+    points, believed, rule = central_joints(joints.points, joints.confidence)
+    lacking = [name for name in points if name not in joints.points]
+    for name in lacking:
+        joints.add(name, points[name], believed[name])
+    faceless = float((rule == len(rules()) - 1).mean())
+    if "head_h36m" not in lacking or faceless <= _FACELESS_SHARE:
+        return []
+    return [f"{faceless:.0%} of the frames show no face: there shoulders and hips place the head"]
 
 
 def _stand_in(joints: _Joints, missing: list[str]) -> None:
@@ -203,6 +158,7 @@ def _remarks(points_px: np.ndarray, seen: np.ndarray) -> list[str]:
     share, gap = float((~seen).mean()), longest_gap(torch.from_numpy(seen))
     if share > 0:
         worst = [n for n, s in zip(H36M.joints, seen.mean(0), strict=True) if s < 1 - _FILLED_SHARE]
+        worst = worst if len(worst) < len(H36M) else []  # nobody was seen at all
         remarks.append(
             f"{share:.1%} of the joints were not seen and put on straight lines in time, for up to "
             f"{gap} frames in a row" + (f"; mostly {', '.join(worst)}" if worst else "")

@@ -14,7 +14,7 @@ from meshreg.weight_files import StoredAs, fill, read_header, read_weights, writ
 
 FORMAT = 1
 _KEY = "meshreg_lifter"  # of the JSON text in the file's header
-_REMEDY = "give a file that save_lifter wrote."
+_REMEDY = "give the model.safetensors of a lifter's training."
 _RELEASED = "released lifters are read with meshreg.lifters.released.load_released."
 
 
@@ -26,6 +26,7 @@ class LifterHeader:
     fps: float  # of the clips it was trained on
     licence: str = ""  # of the weights, in one line
     recipe: str = ""  # how they were made
+    error_mm: float | None = None  # MPJPE on clean clips of people not trained on, if measured
     format: int = FORMAT
 
 
@@ -53,6 +54,16 @@ def load_lifter(path: Path) -> tuple[nn.Module, LifterHeader]:
     network = build_lifter(header.spec)
     fill(network, tensors, path, remedy=_REMEDY)
     return network.eval(), header
+
+
+def read_lifter_header(path: Path) -> LifterHeader:
+    """What a file of a lifter says about its weights, without reading them.
+
+    Raises:
+        MissingFileError: if it is not there.
+        InputError: if it holds something else.
+    """
+    return _header(read_header(path), path)
 
 
 def is_lifter(path: Path) -> bool:

@@ -30,6 +30,9 @@ class LifterDataConfig:
         judge_frames: Only so many frames of each judged clip, while training.
         noise: Of motion: the errors of the detector.
         camera: Of motion: where cameras stand.
+        target_turn: Degrees by which true poses, not what is seen of them, are turned in the
+            picture's plane one way, the other way or not; GLA-GCN: 5.
+        target_scale: Share by which they are made larger, smaller or neither; GLA-GCN: 0.05.
     """
 
     kind: Literal["motion", "h36m", "humaneva", "3dhp"] = "motion"
@@ -47,6 +50,8 @@ class LifterDataConfig:
     judge_frames: int = 243
     noise: NoiseSettings = NoiseSettings()
     camera: CameraSettings = CameraSettings()
+    target_turn: float = 0.0
+    target_scale: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself.
@@ -57,6 +62,9 @@ class LifterDataConfig:
         for name in ("batch_size", "shapes", "views", "judge_frames"):
             if getattr(self, name) < 1:
                 raise InputError(f"data.{name} must be at least 1, not {getattr(self, name)}.")
+        for name, most in (("target_turn", 180.0), ("target_scale", 0.99)):
+            if not 0 <= getattr(self, name) <= most:
+                raise InputError(f"data.{name} must be 0 to {most:g}, not {getattr(self, name)}.")
         for name in ("detections", "cameras"):
             needed = self.kind in ("h36m", "humaneva")
             if needed != (getattr(self, name) is not None):

@@ -9,6 +9,7 @@ from meshreg.data.lifting_files import read_3dhp, read_videopose3d
 from meshreg.data.lifting_motion import MotionWindows, choose_subjects, seen_clips, world_clips
 from meshreg.data.lifting_windows import ClipWindows
 from meshreg.data.motion_files import read_motion
+from meshreg.data.target_noise import UnsteadyTargets
 from meshreg.errors import InputError
 from meshreg.geometry.windows import middle
 from meshreg.lifters.lifting import ClipSizes
@@ -21,7 +22,7 @@ _JUDGED_SEED = 1_000_003  # cameras of judged clips are those of no training
 class LifterData:
     """Windows to learn from, whole clips to be judged by."""
 
-    batches: MotionWindows | ClipWindows
+    batches: MotionWindows | ClipWindows | UnsteadyTargets
     judged: LiftingData | None
     fps: float
     licence: str
@@ -66,7 +67,8 @@ def make_lifter_data(  # noqa: PLR0913
         world_size=world_size,
     )
     judged = shortened(data.of(config.judged), config.judge_frames) if config.judged else None
-    return LifterData(batches, judged, trained.clips[0].fps, data.licence)
+    taught = _unsteady(batches, config, seed=seed, rank=rank)
+    return LifterData(taught, judged, trained.clips[0].fps, data.licence)
 
 
 def read_lifting_data(config: LifterDataConfig) -> LiftingData:
@@ -103,9 +105,19 @@ def _of_motion(
         rank=rank,
         overhang=middle(sizes.frames) if sizes.predicts == "centre" else 0,
     )
+    taught = _unsteady(batches, config, seed=seed, rank=rank)
     return LifterData(
-        batches, judged_motion(config, joint_set), fps=motion.fps, licence=motion.licence
+        taught, judged_motion(config, joint_set), fps=motion.fps, licence=motion.licence
     )
+
+
+def _unsteady(
+    batches: MotionWindows | ClipWindows, config: LifterDataConfig, *, seed: int, rank: int
+) -> MotionWindows | ClipWindows | UnsteadyTargets:
+    """The same windows, their true poses a little off if the config says so."""
+    if config.target_turn == config.target_scale == 0:
+        return batches
+    return UnsteadyTargets(batches, config.target_turn, config.target_scale, seed, rank)
 
 
 def judged_motion(config: LifterDataConfig, joint_set: str) -> LiftingData | None:

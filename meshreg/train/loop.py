@@ -23,7 +23,7 @@ from meshreg.train.device import Forward, predictor, seed_step
 from meshreg.train.interruption import asked_to_stop
 from meshreg.train.runlog import RunLog
 from meshreg.train.saving import Trained
-from meshreg.train.schedule import lr_factor, parameter_groups, set_lr
+from meshreg.train.schedule import NormMomentum, lr_factor, make_optimizer, set_lr
 from meshreg.train.settings import OptimiserSettings, RunSettings
 
 
@@ -64,7 +64,8 @@ def train(
     Raises:
         InputError: if the loss is no longer finite, or a file cannot be read or written.
     """
-    optimizer = torch.optim.AdamW(parameter_groups(task.model, optimiser), betas=optimiser.betas)
+    optimizer = make_optimizer(task.model, optimiser)
+    norms = NormMomentum(task.model, optimiser.norm_momentum)
     wrapped, fabric_optimizer = fabric.setup(Forward(task.model, run.precision), optimizer)
     predict, clip = predictor(wrapped), optimiser.clip or math.inf
     trained = Trained(task.model, optimizer, optimiser.ema, out / "checkpoints", keep=run.keep)
@@ -78,6 +79,7 @@ def train(
     ):
         for step in range(start, run.steps):
             set_lr(optimizer, lr_factor(step, run.steps, optimiser))
+            norms.set(step, run.steps)
             fabric_optimizer.zero_grad()
             for part in range(optimiser.accumulate):
                 batch = fabric.to_device(next(batches))

@@ -7,7 +7,7 @@ from typing import Any
 
 from meshreg.errors import InputError
 from meshreg.files import written_whole
-from meshreg.train.settings import FREE
+from meshreg.train.settings import FREE, UNNOTED
 
 CONFIG = "config.json"
 
@@ -40,6 +40,7 @@ def _noted(path: Path) -> Any:
 def _differences(noted: Any, wanted: Any) -> list[str]:
     """In words, each setting that decides results and is not the same."""
     noted, wanted = _flat(noted), _flat(wanted)
+    noted = {key: value for key, value in UNNOTED.items() if key in wanted} | noted
     return [
         f"{key} {noted.get(key)!r} instead of {wanted.get(key)!r}"
         for key in sorted(wanted.keys() | noted.keys())

@@ -1,4 +1,4 @@
-"""How fast which weights move: parameter groups, and the learning rate over the steps."""
+"""How fast which weights move: the optimiser, its groups, and the learning rate over the steps."""
 
 import math
 from collections.abc import Mapping
@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from meshreg.errors import InputError
+from meshreg.train.ranger import Ranger
 from meshreg.train.settings import OptimiserSettings
 
 
@@ -21,6 +23,18 @@ def lr_factor(step: int, steps: int, settings: OptimiserSettings) -> float:
     if settings.schedule == "exponential":
         return max(settings.last, 1e-12) ** done
     return settings.last + (1 - settings.last) * (1 + math.cos(math.pi * done)) / 2
+
+
+def make_optimizer(model: nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:
+    """AdamW or Ranger over the model's groups of weights.
+
+    Raises:
+        InputError: as `parameter_groups`.
+    """
+    groups = parameter_groups(model, settings)
+    if settings.kind == "ranger":
+        return Ranger(groups, betas=settings.betas)
+    return torch.optim.AdamW(groups, betas=settings.betas)
 
 
 def parameter_groups(model: nn.Module, settings: OptimiserSettings) -> list[dict[str, Any]]:
@@ -64,3 +78,17 @@ def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> None:
     """Let every group move at this share of its learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor
+
+
+class NormMomentum:
+    """Lets running statistics of batch norms settle: they follow later batches less and less."""
+
+    def __init__(self, model: nn.Module, last: float) -> None:
+        self.last = last  # share of the momentum at the last step
+        norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and last < 1]
+        self.first = {norm: norm.momentum for norm in norms if norm.momentum is not None}
+
+    def set(self, step: int, steps: int) -> None:
+        """The momentum of this step; the same whenever a run is taken up there."""
+        for norm, momentum in self.first.items():
+            norm.momentum = momentum * self.last ** (step / max(steps - 1, 1))

@@ -9,12 +9,13 @@ from meshreg.errors import InputError
 
 @dataclass(frozen=True)
 class OptimiserSettings:
-    """How the weights move: AdamW, a schedule of its learning rate, clipping, a moving average.
+    """How the weights move: by which rule, how fast over time, clipping, a moving average.
 
     Args:
+        kind: "adamw", or "ranger": rectified Adam that looks ahead, as GLA-GCN was trained.
         lr: Learning rate after the warm-up.
         weight_decay: Of matrices; biases and norms have none.
-        betas: AdamW's two.
+        betas: How long first and second moments are remembered.
         lr_scale: Factors for parameters whose names start so, such as {"backbone": 0.1}.
         schedule: What follows the warm-up.
         warmup: Steps over which the learning rate grows from zero.
@@ -22,8 +23,11 @@ class OptimiserSettings:
         clip: Longest gradient, all parameters together; 0 does not clip.
         accumulate: Batches per step.
         ema: Decay of the moving average of the weights per step; 0 keeps none.
+        norm_momentum: Share of the momentum of batch norms at the last step; it falls
+            exponentially, 1 keeps it.
     """
 
+    kind: Literal["adamw", "ranger"] = "adamw"
     lr: float = 3e-4
     weight_decay: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.999)
@@ -34,6 +38,7 @@ class OptimiserSettings:
     clip: float = 1.0
     accumulate: int = 1
     ema: float = 0.999
+    norm_momentum: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be meant.
@@ -93,6 +98,13 @@ FREE = {"out"} | {
     for name in ("device", "workers", "log_every", "save_every", "keep")
     + ("evaluate_every", "picture_every")
 }
+# Settings that older runs did not note, and what they were then.
+UNNOTED = {
+    "optimiser.kind": "adamw",
+    "optimiser.norm_momentum": 1.0,
+    "data.target_turn": 0.0,
+    "data.target_scale": 0.0,
+}
 _OPTIMISER_LIMITS = {
     "lr": (0.0, 1e3),
     "weight_decay": (0.0, 1e3),
@@ -101,6 +113,7 @@ _OPTIMISER_LIMITS = {
     "clip": (0.0, 1e9),
     "accumulate": (1, 10**6),
     "ema": (0.0, 1.0),
+    "norm_momentum": (1e-6, 1.0),
 }
 _RUN_LIMITS = {
     "steps": (1, 10**9),
