@@ -1,8 +1,8 @@
 """How exact turned cameras, their bodies and inverse kinematics are, and what they cost.
 
-Run: `python benchmarks/perspective.py [--fixtures FOLDER] [--json FILE] [--write docs/perspective.md]`.
-The folder, which is not part of the repository, holds what the released code of PersPose gives
-(pr.pt). Errors are the largest of all cases, in double precision unless a row says otherwise.
+Run: `python benchmarks/perspective.py [--fixtures FOLDER] [--json FILE] [--write PAGE]`.
+The page is docs/perspective.md. The folder, which is not part of the repository, holds what the
+released code of PersPose gives (pr.pt). Errors are the largest of all cases, in double precision unless a row says otherwise.
 Times are processor times of one thread, the best of several repetitions.
 """
 
@@ -29,8 +29,15 @@ from meshreg.body.smpl import load_body
 from meshreg.files import written_whole
 from meshreg.geometry.cameras import project
 from meshreg.geometry.joint_decoding import back_projected, joint_densities, mean_focal
-from meshreg.geometry.perspective import homography, move_pixels, pixel_rays, turn_points
-from meshreg.geometry.perspective import turn_pose, turn_towards, turn_transl
+from meshreg.geometry.perspective import (
+    homography,
+    move_pixels,
+    pixel_rays,
+    turn_points,
+    turn_pose,
+    turn_towards,
+    turn_transl,
+)
 from meshreg.geometry.turned_crop import MAX_ANGLE, crop_towards
 from meshreg.models.perspose import PERSPOSE_ARCHITECTURES, build_perspose
 
@@ -40,7 +47,7 @@ CAMERAS, POINTS, BODIES = 10_000, 20, 2_000
 FOVS = (30.0, 100.0)  # degrees, across the width
 SIZE = (1080, 1920)  # height and width of the pictures
 NOISE = 0.01  # metres per axis that seen joints are off, where they are
-EXACT = ("search", "bones", "given")  # where the first beta comes from
+STATURES = ("given", "search", "bones")  # where the first beta comes from
 Table = dict[str, float]
 
 
@@ -88,7 +95,9 @@ def rotation_rows() -> Table:
         rows[f"the same 0.001 px off the middle, {name}, px"] = largest(arrived - K[:, :2, 2])
     half = 20 + 100 * torch.rand(CAMERAS, 2, dtype=DOUBLE)
     crop = crop_towards(torch.cat([subject - half, subject + half], 1), K, 256)
-    inner = subject[:, None] + (2 * torch.rand(CAMERAS, POINTS, 2, dtype=DOUBLE) - 1) * half[:, None]
+    inner = (
+        subject[:, None] + (2 * torch.rand(CAMERAS, POINTS, 2, dtype=DOUBLE) - 1) * half[:, None]
+    )
     rows["pixels of a crop there and back, px"] = largest(
         crop.pixels_back(crop.pixels(inner)) - inner
     )
@@ -168,9 +177,7 @@ def solved(skeleton: RestSkeleton, p: dict[str, Tensor], stature: str) -> tuple[
         betas = searched_first_beta(skeleton, p["joints"], betas)
     elif stature == "bones":
         betas = betas_from_bones(skeleton, p["joints"], betas, noise=p.get("noise", 0.0))  # type: ignore[arg-type]
-    found = solve_pose(
-        skeleton, p["joints"], betas, twists=p["twists"], leaf_rotmat=p["leaves"]
-    )
+    found = solve_pose(skeleton, p["joints"], betas, twists=p["twists"], leaf_rotmat=p["leaves"])
     return betas, found
 
 
@@ -192,7 +199,7 @@ def noisy_rows(skeleton: RestSkeleton) -> Table:
     true = p["joints"]
     p["joints"] = true + NOISE * torch.randn_like(true)
     rows: Table = {}
-    for stature in EXACT:
+    for stature in STATURES:
         betas, found = solved(skeleton, p | {"noise": NOISE}, stature)  # type: ignore[operator,dict-item]
         again = joints_of(skeleton.joints(betas), found.pose_rotmat, found.transl)
         rows[f"joints, first beta: {stature}, mm"] = 1000 * float(
@@ -231,7 +238,7 @@ def speed_rows(skeleton: RestSkeleton) -> Table:
     words = {"given": "given", "search": "searched among 40", "bones": "from the bones"}
     return {
         f"first beta {words[stature]}": 1_000 / seconds(lambda s=stature: solved(small, p, s))  # type: ignore[misc]
-        for stature in ("given", "search", "bones")
+        for stature in STATURES
     }
 
 

@@ -38,7 +38,7 @@ from meshreg.render.rasterizer import rasterizer
 SCENES = SceneSettings(
     fov_deg=(90.0, 100.0),
     usual_fov_share=0.0,
-    aspects=(4 / 3, 3 / 2),
+    aspects=(4 / 3,),
     portrait_share=0.0,
     cropped_share=0.0,
     usual_pitch_share=1.0,
@@ -74,7 +74,8 @@ class Shot:
 
 def shots(count: int, seed: int) -> list[Shot]:
     """The first people of a seed who are far from the axis and whole in their picture."""
-    planner = Planner(seed, poses=PriorPoses(), body=load_body_data("builtin"), settings=SCENES)
+    poses = PriorPoses(standing=1.0)  # at rest: easy to judge by eye
+    planner = Planner(seed, poses=poses, body=load_body_data("builtin"), settings=SCENES)
     draw, found = make_generator(), []
     for index in range(TRIES):
         plan = planner.plan(index)
@@ -145,7 +146,9 @@ def row(shot: Shot, body: Body) -> tuple[list[np.ndarray], list[float]]:
 
 def _cut(crop: TurnedCrop, image: np.ndarray) -> np.ndarray:  # (SIDE, SIDE, C)
     full = torch.from_numpy(np.ascontiguousarray(image).astype(np.uint8)).permute(2, 0, 1)[None]
-    one = replace(crop, R_crop_full=crop.R_crop_full[None], K=crop.K[None], K_full=crop.K_full[None])
+    one = replace(
+        crop, R_crop_full=crop.R_crop_full[None], K=crop.K[None], K_full=crop.K_full[None]
+    )
     return np.ascontiguousarray(one.pictures(full)[0].permute(1, 2, 0).numpy())
 
 
@@ -180,7 +183,9 @@ def sheet(rows: list[list[np.ndarray]]) -> np.ndarray:
     gap = 4
     lines = []
     for panels in rows:
-        parts = [np.pad(panel, ((0, gap), (0, gap), (0, 0)), constant_values=255) for panel in panels]
+        parts = [
+            np.pad(panel, ((0, gap), (0, gap), (0, 0)), constant_values=255) for panel in panels
+        ]
         lines.append(np.concatenate(parts, 1))
     widest = max(line.shape[1] for line in lines)
     fill = [(0, 0), (0, 0), (0, 0)]
@@ -208,7 +213,9 @@ def main() -> int:
         for shot in shots(options.count, options.seed):
             panels, overlaps = row(shot, body)
             rows.append(panels)
-            words = zip(("plain crop", "turned crop", "picture", "turned back"), overlaps, strict=True)
+            words = zip(
+                ("plain crop", "turned crop", "picture", "turned back"), overlaps, strict=True
+            )
             told = ", ".join(f"{name} {overlap:.3f}" for name, overlap in words)
             print(f"{math.degrees(shot.angle):.0f} degrees off: overlap in {told}")
         save_image(options.out, sheet(rows))

@@ -83,7 +83,10 @@ def test_any_door_takes_a_released_perspose(
 
 def test_released_weights_of_regressors_come_in_by_it_too(tmp_path: Path) -> None:
     model, path = hmr_resnet50(), tmp_path / "spin.pt"
-    names = {key.removeprefix("backbone.network.").removeprefix("head."): key for key in model.state_dict()}
+    names = {
+        key.removeprefix("backbone.network.").removeprefix("head."): key
+        for key in model.state_dict()
+    }
     torch.save({"model": {short: model.state_dict()[key] for short, key in names.items()}}, path)
     found = load_regressor(path).state_dict()
     assert all(torch.equal(found[key], value) for key, value in model.state_dict().items())

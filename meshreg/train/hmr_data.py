@@ -52,8 +52,9 @@ def make_batches(
 def make_source(config: SourceConfig, size: int, body: Body, how: How = "none") -> Source:
     """One source, its pictures at the size of the run.
 
-    `how` cameras will turn: photographs are then drawn from the full pictures as turned cameras
-    see them, once, while ready-cut pictures can only be turned as far as they reach.
+    `how` cameras will turn: photographs are then taken from the full pictures as turned cameras
+    see them, and people drawn so, while ready-cut pictures turn only as far as they reach. What is
+    turned already does not turn once more; PCL's turns have no such short cut.
     """
     if config.kind == "synthetic":
         _check_drawn(body)
@@ -64,6 +65,7 @@ def make_source(config: SourceConfig, size: int, body: Body, how: How = "none") 
             backgrounds=config.backgrounds,
             supersampling=config.supersampling,
             device=config.device,
+            turned=how == "minimal",
         )
         people = RenderedPeople(recipe, count=config.count)
         if config.poses != "prior":
@@ -78,7 +80,6 @@ def make_source(config: SourceConfig, size: int, body: Body, how: How = "none") 
         assert config.images is not None
         scheme = config.scheme or "cihp"
         pictures = Pictures(config.images, masks=config.masks, scheme=scheme, size=size)
-        # What is centred already does not turn once more; PCL's turns have no such short cut.
         source = Photographs(config.path, config.kind, pictures, body, centred=how == "minimal")
     return source if config.count is None else First(source, config.count)
 
