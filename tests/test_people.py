@@ -21,12 +21,14 @@ from plain_people import plain_people
 
 from meshreg.body.skeleton import SKELETONS
 from meshreg.data.bedlam import read_bedlam
+from meshreg.data.centred import centred
 from meshreg.data.people import PeopleInPictures, Pictures
 from meshreg.data.random_views import RandomViews
 from meshreg.data.sample import KEYPOINTS, stack, with_vertices
 from meshreg.data.spin_npz import read_spin
 from meshreg.errors import InputError, MissingFileError
 from meshreg.geometry.cameras import project
+from meshreg.geometry.turned_crop import crop_towards
 
 WILD = RandomViews(flip=0.5, roll_share=1.0, shift_spread=0.1)
 
@@ -283,3 +285,46 @@ def test_missing_and_damaged_files(tmp_path: Path, pictures: Pictures) -> None:
     (tmp_path / "empty" / "small.png").rename(tmp_path / "empty" / "clip" / "0.png")
     with pytest.raises(InputError, match="10x10 pixels but the picture is 160x120"):
         spin(tmp_path, replace(pictures, masks=tmp_path / "empty"))[0]
+
+
+# --- turned cameras -------------------------------------------------------------------------------
+def test_known_cameras_turn_before_people_are_cut_out(tmp_path: Path, pictures: Pictures) -> None:
+    """The picture is drawn once, from the full one, so that nothing in it is black."""
+    people = bedlam(tmp_path, pictures)
+    boxes = np.array([[136.0, 22, 40], [24, 96, 40], [80, 55, 30]])
+    people.annotations = replace(people.annotations, box=boxes)
+    cut = stack([people[index] for index in range(3)])
+    people.centred = True
+    found = stack([people[index] for index in range(3)])
+    middle = torch.full((3, 2), 31.5)
+    torch.testing.assert_close(found.K[:, :2, 2], middle, atol=1e-3, rtol=0)
+    posed = body()(found.betas, found.pose_rotmat, found.transl)
+    torch.testing.assert_close(posed.joints, found.joints_cam, atol=1e-5, rtol=0)
+    corners = torch.from_numpy(np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2] * 2, 1))
+    corners[:, 2:] += torch.from_numpy(boxes[:, 2:])
+    crop = crop_towards(corners, torch.from_numpy(people.annotations.K), 64)
+    paths = [pictures.folder / name for name in people.annotations.images]
+    full = torch.stack([torch.from_numpy(np.array(Image.open(path))) for path in paths])
+    once = crop.pictures(full.permute(0, 3, 1, 2))
+    assert (once.int() - found.image.int()).abs().float().mean() < 1.5
+    turned = crop.points(cut.joints_cam.double()).float()
+    torch.testing.assert_close(turned, found.joints_cam, atol=1e-4, rtol=0)
+    # Turned from the cut picture, its corners would be missing.
+    twice = centred(cut, "minimal")
+    black = [(batch.image == 0).all(1).float().mean((1, 2)) for batch in (found, twice)]
+    assert (black[0] < 0.005).all() and (black[1][:2] > 0.03).all()
+    torch.testing.assert_close(twice.pose_rotmat, found.pose_rotmat, atol=1e-4, rtol=0)
+    torch.testing.assert_close(twice.K, found.K, rtol=1e-4, atol=1e-3)
+    # A training that turns cameras leaves as it is what is turned already.
+    again = centred(found, "minimal")
+    torch.testing.assert_close(again.pose_rotmat, found.pose_rotmat, atol=1e-5, rtol=0)
+    assert (again.image.int() - found.image.int()).abs().max() <= 1
+
+
+def test_cameras_that_cannot_turn_do_not(tmp_path: Path, pictures: Pictures) -> None:
+    guessed = spin(tmp_path, pictures), spin(tmp_path, pictures, centred=True)
+    assert torch.equal(guessed[0][1].image, guessed[1][1].image)
+    wide = bedlam(tmp_path, pictures, centred=True)
+    narrow = wide.annotations.K * np.array([[0.02], [0.02], [1]])  # 178 degrees
+    wide.annotations = replace(wide.annotations, K=narrow)
+    torch.testing.assert_close(wide[0].pose_rotmat[0], torch.diag(torch.tensor([1.0, -1, -1])))

@@ -59,7 +59,7 @@ def run_evaluate(options: EvaluateOptions) -> None:
 
         result = evaluate_model(
             model,
-            load_data(options, protocol, body),
+            load_data(options, protocol, body, centred=_centred(model, protocol)),
             protocol,
             regressors=rows,
             batch_size=options.batch_size,
@@ -102,7 +102,17 @@ def load_regressor(options: EvaluateOptions) -> "nn.Module":
     return regressors.load_regressor(options.model, body=body)
 
 
-def load_data(options: EvaluateOptions, protocol: "Protocol", body: "Body") -> Any:
+def _centred(model: "nn.Module", protocol: "Protocol") -> bool:
+    """Whether pictures are drawn as the model's turned cameras see them, straight from full ones.
+
+    Errors are the same there, but for V2V, which compares bodies where no camera stands.
+    """
+    return getattr(model, "centred", "none") == "minimal" and "v2v_mm" not in protocol.mesh_measures
+
+
+def load_data(
+    options: EvaluateOptions, protocol: "Protocol", body: "Body", *, centred: bool = False
+) -> Any:
     """Samples from annotations with pictures, or from shards."""
     from meshreg.body.smpl import load_body
     from meshreg.data.people import PeopleInPictures, Pictures
@@ -119,7 +129,11 @@ def load_data(options: EvaluateOptions, protocol: "Protocol", body: "Body") -> A
         }
     folder = options.images if options.images is not None else options.data.parent
     return PeopleInPictures(
-        annotations, Pictures(folder, focal=options.focal), body=body, gendered=gendered
+        annotations,
+        Pictures(folder, focal=options.focal),
+        body=body,
+        gendered=gendered,
+        centred=centred,
     )
 
 

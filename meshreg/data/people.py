@@ -1,7 +1,7 @@
 """Annotated people in pictures as samples: loaded, cut out and, for training, changed by chance."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,14 @@ from meshreg.body.smpl import Body
 from meshreg.clothing.labels import UNKNOWN_LABEL, swap_sides
 from meshreg.data.annotations import Annotations
 from meshreg.data.bedlam import quarter_turned
-from meshreg.data.crops import Window, cut_window
+from meshreg.data.crops import View, Window, cut_window
 from meshreg.data.images import read_image, warp_image, warp_labels
 from meshreg.data.labels import read_labels
 from meshreg.data.random_views import RandomViews
 from meshreg.data.sample import KEYPOINTS, NO_PART, Sample, joint_pixels
 from meshreg.errors import InputError, MissingFileError
 from meshreg.geometry.cameras import camera_from_focal, guess_camera
+from meshreg.geometry.turned_crop import can_turn
 
 JOINTS = SKELETONS["smplx45"]
 _PLACES, _FOUND = map_joints(KEYPOINTS, JOINTS)
@@ -82,11 +83,13 @@ class PeopleInPictures(Dataset[Sample]):
         augmentation: RandomViews | None = None,
         seed: int = 0,
         stand_ins: bool = True,
+        centred: bool = False,
     ) -> None:
         """Check the folders, and that the bodies are those of the annotations.
 
         With `stand_ins`, annotated keypoints are the pixels of the body's own joints of the same
-        meaning where nothing better tells them.
+        meaning where nothing better tells them. With `centred`, known cameras turn towards people
+        before they are cut out, unless they could not see the whole box then.
 
         Raises:
             InputError: if a folder is missing or has none of the files, or a gender has no body.
@@ -96,7 +99,7 @@ class PeopleInPictures(Dataset[Sample]):
         self.body, self.gendered = body, dict(gendered or {})
         self._landmarks = body.restricted_to(body.landmarks) if body is not None else None
         self.augmentation, self.seed, self.epoch = augmentation, seed, 0
-        self.stand_ins = stand_ins
+        self.stand_ins, self.centred = stand_ins, centred
         _check_folder(pictures.folder, annotations)
         if pictures.masks is not None:
             self._check_masks(pictures.masks)
@@ -129,6 +132,8 @@ class PeopleInPictures(Dataset[Sample]):
         box = torch.from_numpy(self.annotations.box[index])
         view = self.augmentation.view(rng) if self.augmentation else None
         K_full, size = self._camera(index, image.shape[:2]), self.pictures.size
+        if self.centred and np.isfinite(K_given).all() and _can_turn(box, K_full):
+            view = replace(view or View(), centred=True)
         window = cut_window(K_full, image.shape[:2], box, size, view)
         to_crop = window.crop_from_full.numpy()
         pixels = warp_image(image, to_crop, (size, size))
@@ -297,6 +302,12 @@ class PeopleInPictures(Dataset[Sample]):
             pixels = (window.pixels(given[:, :2], JOINTS) * (weight > 0)[:, None]).float()
         inside = ((pixels > -0.5) & (pixels < window.size - 0.5)).all(1)
         return pixels, inside & (weight > 0)
+
+
+def _can_turn(box: Float[Tensor, "3"], K: Float[Tensor, "3 3"]) -> bool:
+    """Whether a camera that turned towards a square box would see all of it."""
+    corners = torch.cat([box[:2] - box[2] / 2, box[:2] + box[2] / 2])
+    return bool(can_turn(corners, K.to(corners)))
 
 
 def _only_subject(

@@ -31,8 +31,12 @@ READERS: dict[Format, Callable[[Path], Annotations]] = {
 class Photographs:
     """The people of one or more files of annotations; pictures are read when they are taken."""
 
-    def __init__(self, path: Path, kind: Format, pictures: Pictures, body: Body) -> None:
+    def __init__(
+        self, path: Path, kind: Format, pictures: Pictures, body: Body, *, centred: bool = False
+    ) -> None:
         """Read the annotations, of a file or of all files of a folder; betas are of `body`.
+
+        With `centred`, known cameras turn towards people before they are cut out.
 
         Raises:
             InputError: if files are missing, damaged, or do not belong together.
@@ -46,6 +50,7 @@ class Photographs:
                 pictures,
                 body=own,
                 stand_ins=False,  # they count as keypoints already
+                centred=centred,
             )
             for file in _files(path, kind)
         ]

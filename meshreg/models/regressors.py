@@ -11,14 +11,17 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from meshreg.body.smpl import Body
+from meshreg.body.smpl import Body, load_body
 from meshreg.geometry.turned_crop import TurnedCrop, can_turn, crop_towards
 from meshreg.models.camera import crop_camera, crop_K, transl_to_weak
 from meshreg.models.checkpoint import load_model
 from meshreg.models.hmr import HMR
 from meshreg.models.outputs import BodyPrediction
-from meshreg.models.perspose import PersPose
+from meshreg.models.perspose import PERSPOSE_ARCHITECTURES, PersPose
 from meshreg.models.perspose_files import is_perspose, load_perspose
+from meshreg.models.recognise import is_torch_file, names_perspose
+from meshreg.models.released import load_released
+from meshreg.models.released_perspose import load_released_perspose
 
 Regressor = HMR | PersPose
 
@@ -26,13 +29,28 @@ Regressor = HMR | PersPose
 def load_regressor(path: Path, *, body: Body | None = None) -> Regressor:
     """The network of a file, of whatever kind, ready for prediction.
 
-    `body` saves loading the body that it was trained with, or gives a licensed one.
+    That may also be weights that the authors of PersPose, or of SPIN, EFT or DSR released. `body`
+    saves loading the body that it was trained with, or gives a licensed one.
 
     Raises:
         MissingFileError: if the file, or the body, is not there.
         InputError: if it is damaged, of another kind, or belongs to another body.
     """
+    if is_torch_file(path):
+        return _released(path, body)
     return load_perspose(path, body=body) if is_perspose(path) else load_model(path, body=body)
+
+
+def _released(path: Path, body: Body | None) -> Regressor:
+    """Weights as others released them; PersPose's need more shape columns than usual."""
+    if not names_perspose(path):
+        return load_released(path, body=body)
+    wanted = PERSPOSE_ARCHITECTURES["perspose_released"].num_betas
+    if body is None:
+        body = load_body("smpl_neutral", num_betas=wanted)
+    elif body.num_betas < wanted:  # its file may hold more than were asked for
+        body = Body(body.data, num_betas=wanted)
+    return load_released_perspose(path, body=body)
 
 
 def bodies_in_view(

@@ -19,6 +19,7 @@ from meshreg.data.sized import First, Sized
 from meshreg.data.synthetic.odd_motion import odd_motion_in_a_line
 from meshreg.data.synthetic.rendered import PeopleRecipe, RenderedPeople
 from meshreg.errors import InputError
+from meshreg.geometry.turned_crop import How
 from meshreg.train.hmr_config import DataConfig, SourceConfig
 
 _LOG = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ def make_batches(
         InputError: if data is missing, damaged, or of another body.
     """
     sources = {
-        name: make_source(source, config.size, body) for name, source in config.sources.items()
+        name: make_source(source, config.size, body, config.centred)
+        for name, source in config.sources.items()
     }
     mixture = Mixture(
         sources,
@@ -47,8 +49,13 @@ def make_batches(
     return Augmented(mixture, config.augment, seed=seed, rank=rank, how=config.centred)
 
 
-def make_source(config: SourceConfig, size: int, body: Body) -> Source:
-    """One source, its pictures at the size of the run."""
+def make_source(config: SourceConfig, size: int, body: Body, how: How = "none") -> Source:
+    """One source, its pictures at the size of the run.
+
+    `how` cameras will turn: photographs are then taken from the full pictures as turned cameras
+    see them, and people drawn so, while ready-cut pictures turn only as far as they reach. What is
+    turned already does not turn once more; PCL's turns have no such short cut.
+    """
     if config.kind == "synthetic":
         _check_drawn(body)
         recipe = PeopleRecipe(
@@ -58,6 +65,7 @@ def make_source(config: SourceConfig, size: int, body: Body) -> Source:
             backgrounds=config.backgrounds,
             supersampling=config.supersampling,
             device=config.device,
+            turned=how == "minimal",
         )
         people = RenderedPeople(recipe, count=config.count)
         if config.poses != "prior":
@@ -72,7 +80,7 @@ def make_source(config: SourceConfig, size: int, body: Body) -> Source:
         assert config.images is not None
         scheme = config.scheme or "cihp"
         pictures = Pictures(config.images, masks=config.masks, scheme=scheme, size=size)
-        source = Photographs(config.path, config.kind, pictures, body)
+        source = Photographs(config.path, config.kind, pictures, body, centred=how == "minimal")
     return source if config.count is None else First(source, config.count)
 
 
@@ -118,7 +126,7 @@ def judged_batches(config: DataConfig, body: Body) -> list[Batch]:
     """
     if config.judge is None:
         return []
-    source = make_source(config.judge, config.size, body)
+    source = make_source(config.judge, config.size, body, config.centred)
     count = min(config.judge_count, source.count or config.judge_count)
     step = config.batch_size
     batches = [source.take(range(i, min(i + step, count))) for i in range(0, count, step)]

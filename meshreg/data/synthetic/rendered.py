@@ -27,6 +27,7 @@ class PeopleRecipe:
     supersampling: int = 2  # 1 is fastest and leaves jagged edges
     batch_size: int = 1  # pictures drawn at once
     scene: tuple[tuple[str, Any], ...] = ()  # changes to `SceneSettings`, by name
+    turned: bool = False  # whether cameras turn towards people before they take their pictures
 
     @property
     def settings(self) -> SceneSettings:
@@ -83,10 +84,12 @@ class PeopleRecipe:
             InputError: if a file is missing or unreadable.
         """
         from meshreg.data.synthetic.generator import make_generator
+        from meshreg.data.synthetic.turned import TurnedGenerator
 
-        generator = make_generator(
+        dressed = make_generator(
             device=self.device, backgrounds=self.backgrounds, supersampling=self.supersampling
         )
+        generator = TurnedGenerator(dressed, dressed.body) if self.turned else dressed
         return SyntheticPeople(self.planner(), generator, batch_size=self.batch_size)
 
 
