@@ -302,7 +302,7 @@ def test_known_cameras_turn_before_people_are_cut_out(tmp_path: Path, pictures: 
     torch.testing.assert_close(posed.joints, found.joints_cam, atol=1e-5, rtol=0)
     corners = torch.from_numpy(np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2] * 2, 1))
     corners[:, 2:] += torch.from_numpy(boxes[:, 2:])
-    crop = crop_towards(corners, torch.from_numpy(people.annotations.K), 64)
+    crop = crop_towards(corners, torch.from_numpy(people.annotations.K), 64, fit="area")
     paths = [pictures.folder / name for name in people.annotations.images]
     full = torch.stack([torch.from_numpy(np.array(Image.open(path))) for path in paths])
     once = crop.pictures(full.permute(0, 3, 1, 2))
@@ -312,7 +312,7 @@ def test_known_cameras_turn_before_people_are_cut_out(tmp_path: Path, pictures: 
     # Turned from the cut picture, its corners would be missing.
     twice = centred(cut, "minimal")
     black = [(batch.image == 0).all(1).float().mean((1, 2)) for batch in (found, twice)]
-    assert (black[0] < 0.005).all() and (black[1][:2] > 0.03).all()
+    assert (black[0] < 0.005).all() and (black[1][:2] > 0.01).all()
     torch.testing.assert_close(twice.pose_rotmat, found.pose_rotmat, atol=1e-4, rtol=0)
     torch.testing.assert_close(twice.K, found.K, rtol=1e-4, atol=1e-3)
     # A training that turns cameras leaves as it is what is turned already.

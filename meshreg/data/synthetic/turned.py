@@ -68,7 +68,9 @@ def _crop(plan: ScenePlan) -> TurnedCrop | None:
     centre, half = plan.box[:2], plan.box[2] / 2
     box, K = torch.from_numpy(np.concatenate([centre - half, centre + half])), plan.K_full
     K_full = torch.from_numpy(np.asarray(K, np.float64))
-    return crop_towards(box, K_full, plan.size) if bool(can_turn(box, K_full)) else None
+    if not bool(can_turn(box, K_full)):
+        return None
+    return crop_towards(box, K_full, plan.size, fit="area")
 
 
 def _shown(plan: ScenePlan, crop: TurnedCrop | None) -> Bool[Tensor, "S S"]:
