@@ -2,7 +2,8 @@
 
 Run: `python benchmarks/perspective.py [--fixtures FOLDER] [--json FILE] [--write PAGE]`.
 The page is docs/perspective.md. The folder, which is not part of the repository, holds what the
-released code of PersPose gives (pr.pt). Errors are the largest of all cases, in double precision unless a row says otherwise.
+released code of PersPose gives (pr.pt). Errors are the largest of all cases, in double precision
+unless a title says otherwise.
 Times are processor times of one thread, the best of several repetitions.
 """
 

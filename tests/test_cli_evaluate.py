@@ -4,19 +4,22 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from people_files import body, spin_columns, write, write_pictures
+from people_files import bedlam_columns, body, spin_columns, write, write_pictures
 from plain_people import plain_people
 from torch import Tensor, nn
 
 import meshreg.cli.evaluate
 from meshreg.body.smpl import Body
 from meshreg.cli import main
+from meshreg.cli.options import EvaluateOptions
 from meshreg.data.shard_workers import write_shards
 from meshreg.data.shards import Manifest
+from meshreg.evaluate.protocols import find_protocol
 
 
 class Standing(nn.Module):
@@ -90,6 +93,28 @@ def test_shards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_shards(tmp_path / "shards", manifest, plain_people)
     assert main(arguments(tmp_path, tmp_path / "shards", "synth-bench-v1")) == 0
     assert "silhouette_iou" in capsys.readouterr().out
+
+
+def test_models_of_turned_cameras_see_full_pictures(tmp_path: Path) -> None:
+    """Pictures are turned when they are cut out, not once more from what was cut out."""
+    model: Any = Standing()
+    asks = [(how, name) for how in ("none", "minimal") for name in ("h36m-p1", "dsr-3dpw")]
+    found = []
+    for how, name in asks:
+        model.centred = how
+        found.append(meshreg.cli.evaluate._centred(model, find_protocol(name)))
+    assert found == [False, False, True, False]
+    options = EvaluateOptions(
+        data=write(tmp_path / "bedlam.npz", bedlam_columns()),
+        images=write_pictures(tmp_path / "pictures"),
+    )
+    plain, turned = (
+        meshreg.cli.evaluate.load_data(options, find_protocol("h36m-p1"), body(), centred=centred)
+        for centred in (False, True)
+    )
+    middle = torch.full((2,), 111.5)
+    torch.testing.assert_close(turned[0].K[:2, 2], middle, atol=1e-3, rtol=0)
+    assert float((plain[0].K[:2, 2] - middle).abs().max()) > 1
 
 
 @pytest.mark.parametrize(
