@@ -11,6 +11,7 @@ from meshreg.data.synthetic.endless import SyntheticPeople
 from meshreg.data.synthetic.odd_motion import odd_motion_ignored
 from meshreg.data.synthetic.scene import Planner, Poses
 from meshreg.data.synthetic.settings import SceneSettings
+from meshreg.data.synthetic.whole import WholePlanner
 from meshreg.errors import InputError, MissingFileError
 
 
@@ -27,6 +28,7 @@ class PeopleRecipe:
     supersampling: int = 2  # 1 is fastest and leaves jagged edges
     batch_size: int = 1  # pictures drawn at once
     scene: tuple[tuple[str, Any], ...] = ()  # changes to `SceneSettings`, by name
+    whole: bool = False  # everything that the camera sees, not a square around a person
 
     @property
     def settings(self) -> SceneSettings:
@@ -74,7 +76,8 @@ class PeopleRecipe:
         from meshreg.body.assets import load_body_data
 
         poses = poses_of(self.poses, self.subjects)
-        return Planner(self.seed, poses=poses, body=load_body_data(), settings=self.settings)
+        kind = WholePlanner if self.whole else Planner
+        return kind(self.seed, poses=poses, body=load_body_data(), settings=self.settings)
 
     def people(self) -> People:
         """Planner and generator; takes seconds.
