@@ -71,7 +71,7 @@ def test_the_config_begins_with_its_command_and_judges_others_than_it_trains_on(
         ("data.drawn=8", "data.drawn"),
         ("losses.distance=-1", "losses.distance"),
         ("model.num_binz=3", "num_binz"),
-        ("data.judge.count=0", "count of a data source"),
+        ("data.judge.count=0", "'judge' must have a count"),
     ],
 )
 def test_settings_that_cannot_be_are_named(

@@ -29,17 +29,6 @@ class PicturesConfig:
     heights: tuple[float, float] = (0.25, 0.8)
     central: float = 0.0
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be drawn.
-
-        Raises:
-            InputError: naming the setting.
-        """
-        if self.count < 1:
-            raise InputError(f"count of a data source must be at least 1, not {self.count}.")
-        if not 0 <= self.seed < 2**40:
-            raise InputError(f"seed of a data source must be 0 to 2^40, not {self.seed}.")
-
 
 @dataclass(frozen=True)
 class FovDataConfig:
@@ -64,11 +53,18 @@ class FovDataConfig:
     judge: PicturesConfig | None = None
 
     def __post_init__(self) -> None:
-        """Refuse changes after which nobody knows how wide the camera sees.
+        """Refuse what cannot be drawn, and changes after which nobody knows the field of view.
 
         Raises:
             InputError: naming the setting.
         """
+        named = {**self.sources, "calibrate": self.calibrate, "judge": self.judge}
+        for name, wanted in named.items():
+            if wanted and not (wanted.count > 0 and 0 <= wanted.seed < 2**40):
+                raise InputError(
+                    f"data source {name!r} must have a count of at least 1 and a seed of 0 to "
+                    f"2^40, not {wanted.count} and {wanted.seed}."
+                )
         if self.augment.shift or self.augment.erase:
             raise InputError(
                 "data.augment.shift and erase must be 0 here: a picture whose middle moved has "
