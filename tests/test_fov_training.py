@@ -95,7 +95,7 @@ def test_a_run_goes_from_pictures_to_a_file(
     assert main(command) == 0
     assert {path.name for path in (tmp_path / "drawn").iterdir()} == {"few", "judge", "calibrate"}
     header, network = read_fov(tmp_path / "run" / "model.safetensors")
-    assert network.architecture.image_size == 64 and "synthetic" in header.licence
+    assert network.architecture.image_size == 64 and "CMU" in header.licence
     assert "6 synthetic pictures" in header.recipe
     with torch.no_grad():
         found = network(CachedPeople(tmp_path / "drawn" / "judge").take(range(3)).image)

@@ -32,7 +32,10 @@ from meshreg.train.fov_config import (
 from meshreg.train.loop import Task, train
 from meshreg.train.same_run import check_same_run
 
-LICENCE = "CC0-1.0; learned from pictures of synthetic people in drawn places"
+LICENCE = (  # of what was learned from synthetic people in poses of the shipped prior
+    "CC0-1.0. Poses in its training come from the CMU Graphics Lab Motion Capture Database "
+    "(mocap.cs.cmu.edu), created with funding from NSF EIA-0196217."
+)
 
 
 def main(config: FovConfig) -> bool:
