@@ -10,6 +10,7 @@ import torch
 from plain_people import BareBodies, plain_body, plain_planner
 from torch import Tensor
 
+from meshreg.body.assets import load_body_data
 from meshreg.cli import main
 from meshreg.data.augment_settings import AugmentSettings
 from meshreg.data.mixture import Mixture
@@ -132,7 +133,7 @@ def test_whole_pictures_show_the_same_people_with_all_around_them() -> None:
     """The square is around the picture, nothing is beyond its border, and K puts people in it."""
     planner = plain_planner(3, size=64)
     plans = [whole(planner.plan(index)) for index in range(6)]
-    twin = WholePlanner(3, poses=planner.poses, body=_data(), settings=planner.settings)
+    twin = WholePlanner(3, poses=planner.poses, body=load_body_data(), settings=planner.settings)
     batch = BareBodies(plain_body()).render(plans)
     for index, plan in enumerate(plans):
         cut = planner.plan(index)
@@ -145,12 +146,6 @@ def test_whole_pictures_show_the_same_people_with_all_around_them() -> None:
         np.testing.assert_allclose(plan.K, expected.numpy(), atol=1e-5)
         camera = camera_from_focal(float(plan.K_full[0, 0]), plan.full_size)
         assert float(true_fov_deg(batch)[index]) == pytest.approx(longer_side_fov(camera), abs=1e-3)
-
-
-def _data():  # type: ignore[no-untyped-def]  # noqa: ANN202
-    from meshreg.body.assets import load_body_data
-
-    return load_body_data()
 
 
 class Rings:
