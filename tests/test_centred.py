@@ -160,7 +160,9 @@ class Knows(HMR):
         self.body, self.image_size, self.truths, self.calls = body, SIZE, truths, 0
         self.architecture = Architecture(backbone="none", centred=how)  # type: ignore[arg-type]
 
-    def forward(self, image: Tensor, *, K_full: Tensor, box: Tensor) -> BodyPrediction:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        self, image: Tensor, *, K_full: Tensor, box: Tensor, known_camera: Tensor | None = None
+    ) -> BodyPrediction:
         self.image, self.K = image, K_full
         truth = self.truths[self.calls]
         self.calls += 1

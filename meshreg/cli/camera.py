@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 
 CameraOptions = FitOptions | PredictOptions  # those with camera, focal, fov, fov_axis and exif
+PREDICT = Path("predict")  # as --camera: let a network read it from the picture
 
 
 def check_camera_options(options: CameraOptions) -> None:
@@ -36,6 +37,8 @@ def chosen_camera(options: CameraOptions, size: tuple[int, int], picture: Path) 
     from meshreg.geometry.cameras import camera_from_focal, camera_from_fov, guess_camera
 
     check_camera_options(options)
+    if options.camera is not None and _is_network(options.camera):
+        return _predicted(options.camera, picture)
     if options.camera is not None:
         return read_camera(options.camera, size)
     if options.focal is not None:
@@ -43,6 +46,19 @@ def chosen_camera(options: CameraOptions, size: tuple[int, int], picture: Path) 
     if options.fov is not None:
         return camera_from_fov(options.fov, size, axis=options.fov_axis)
     return picture_camera(picture, size) if options.exif else guess_camera(size)
+
+
+def _is_network(camera: Path) -> bool:
+    """Whether --camera names a network that reads pictures, not the camera itself."""
+    return (camera == PREDICT and not camera.exists()) or camera.suffix == ".safetensors"
+
+
+def _predicted(camera: Path, picture: Path) -> "Camera":
+    from meshreg.data.images import read_image
+    from meshreg.predictor.field_of_view import fov_network, predicted_camera
+
+    network = fov_network(None if camera == PREDICT else camera)
+    return predicted_camera(read_image(picture), network)
 
 
 def camera_line(camera: "Camera") -> str:

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from meshreg.errors import InputError
+from meshreg.train.fov_config import FovConfig
 from meshreg.train.hmr_config import HmrConfig
 from meshreg.train.lifter_config import LifterConfig
 from meshreg.train.perspose_config import PersPoseConfig
 
 RECIPES: dict[str, type] = {
     "hmr": HmrConfig,
+    "fov": FovConfig,
     "lifter": LifterConfig,
     "perspose": PersPoseConfig,
 }

@@ -9,6 +9,7 @@ INTERRUPTED = 130
 # Recipe -> module with its `main`
 MODULES = {
     "hmr": "meshreg.train.hmr",
+    "fov": "meshreg.train.fov",
     "lifter": "meshreg.train.lifter",
     "perspose": "meshreg.train.perspose",
 }

@@ -112,7 +112,8 @@ def _predict(model: Model, batch: Batch) -> Prediction:
         return model(batch)
     image = resized_picture(batch.image, getattr(model, "image_size", batch.image.shape[-1]))
     if isinstance(model, (HMR, PersPose)):
-        return bodies_in_crops(model, image, K_full=batch.K_full, box=batch.box)
+        known = batch.K_weight > 0
+        return bodies_in_crops(model, image, K_full=batch.K_full, box=batch.box, known_camera=known)
     return model(image, K_full=batch.K_full, box=batch.box)
 
 

@@ -27,6 +27,8 @@ class Camera:
     size: tuple[int, int]  # image height and width, pixels
     source: str  # where K came from, in words for the user
     T_cam_world: Float[Tensor, "*batch 4 4"] | None = None  # None: world and camera coincide
+    # False: K is a guess, good enough to place people, but not to be told to a network or turned by
+    known: bool = True
 
     def to(self, device: torch.device | str) -> "Camera":
         T = None if self.T_cam_world is None else self.T_cam_world.to(device)
@@ -100,9 +102,14 @@ def camera_from_fov(fov_deg: float, size: tuple[int, int], *, axis: FovAxis = "x
 
 def guess_camera(size: tuple[int, int]) -> Camera:
     """The usual guess without any knowledge: a focal length of one image diagonal (CLIFF, 2022)."""
-    return camera_from_focal(
-        math.hypot(*size), size, source="guessed: focal length = image diagonal (53 degrees)"
-    )
+    source = "guessed: focal length = image diagonal (53 degrees)"
+    return replace(camera_from_focal(math.hypot(*size), size, source=source), known=False)
+
+
+def longer_side_fov(camera: Camera) -> float:
+    """The full opening angle along the longer side of the picture, degrees."""
+    focal = float(camera.K[1, 1] if camera.size[0] > camera.size[1] else camera.K[0, 0])
+    return math.degrees(2 * math.atan(max(camera.size) / 2 / focal))
 
 
 def project(

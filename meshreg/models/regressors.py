@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from meshreg.body.smpl import Body, load_body
@@ -59,17 +59,24 @@ def bodies_in_view(
     *,
     K_full: Float[Tensor, "B 3 3"],
     box: Float[Tensor, "B 3"],
+    known_camera: Bool[Tensor, " B"] | None = None,
 ) -> BodyPrediction:
-    """What a network says of pictures that were cut the way it wants, in their camera."""
+    """What a network says of pictures that were cut the way it wants, in their camera.
+
+    Where `known_camera` is False, K_full is only a guess: the body is placed by it, but encodings
+    are not told.
+    """
     if isinstance(model, PersPose):
-        return model.regress(image, K_full=K_full, box=box)
-    return model(image, K_full=K_full, box=box)
+        return model.regress(image, K_full=K_full, box=box, known_camera=known_camera)
+    return model(image, K_full=K_full, box=box, known_camera=known_camera)
 
 
 def bodies_in_turned_view(
     model: Regressor,
     image: Float[Tensor, "B 3 S S"] | UInt8[Tensor, "B 3 S S"],
     crop: TurnedCrop,
+    *,
+    known_camera: Bool[Tensor, " B"] | None = None,
 ) -> BodyPrediction:
     """The same of the pictures of turned cameras, brought back into the camera of the full ones.
 
@@ -77,7 +84,7 @@ def bodies_in_turned_view(
     """
     _, whole = crop_camera(len(image), crop.size)
     K = crop.K.to(image.device, torch.float32)
-    found = bodies_in_view(model, image, K_full=K, box=whole.to(K))
+    found = bodies_in_view(model, image, K_full=K, box=whole.to(K), known_camera=known_camera)
     betas = torch.nn.functional.pad(found.betas, (0, model.body.num_betas - found.betas.shape[1]))
     pelvis = model.body.rest_joints(betas)[:, 0]
     R_back = crop.R_full_crop.to(found.transl)
@@ -95,18 +102,19 @@ def bodies_in_crops(
     *,
     K_full: Float[Tensor, "B 3 3"],
     box: Float[Tensor, "B 3"],
+    known_camera: Bool[Tensor, " B"] | None = None,
 ) -> BodyPrediction:
     """The bodies in square crops `box` of full pictures, in the full pictures' camera.
 
     For networks that want it, cameras turn towards the crops' middles first, except where no
-    camera could see the whole crop then.
+    camera could see the whole crop then, and where K_full is not a `known_camera`'s.
     """
     if model.centred == "none":
-        return bodies_in_view(model, image, K_full=K_full, box=box)
+        return bodies_in_view(model, image, K_full=K_full, box=box, known_camera=known_camera)
     size = image.shape[-1]
     K = crop_K(K_full, box, size)
     edges = K.new_tensor([-0.5, -0.5, size - 0.5, size - 0.5]).expand(len(image), 4)
-    turned = can_turn(edges, K)
+    turned = can_turn(edges, K) if known_camera is None else known_camera & can_turn(edges, K)
     crop = crop_towards(edges, K, size, how=model.centred, turned=turned, fit=model.fit)
-    found = bodies_in_turned_view(model, crop.pictures(image), crop)
+    found = bodies_in_turned_view(model, crop.pictures(image), crop, known_camera=known_camera)
     return replace(found, cam=transl_to_weak(found.transl, box.to(found.cam), K_full.to(found.cam)))

@@ -34,6 +34,7 @@ class Person:
     box: Float[np.ndarray, "4"]  # left, top, right, bottom, pixels, as given or found
     score: float  # of the box, 0..1; 1 for boxes that somebody gave
     image_index: int = 0  # which of several pictures
+    K_known: bool = True  # False: K is a guess
     # 2D joints that the body was fitted to after prediction; None: it was only predicted
     keypoints: Keypoints | None = None
     # The body's own points behind them, pixels
@@ -68,7 +69,8 @@ class Person:
     @property
     def camera(self) -> Camera:
         """The camera of the whole picture."""
-        return Camera(K=torch.from_numpy(self.K), size=self.image_size, source=self.K_source)
+        K, size = torch.from_numpy(self.K), self.image_size
+        return Camera(K=K, size=size, source=self.K_source, known=self.K_known)
 
     def posed(
         self,

@@ -164,7 +164,10 @@ class Predictor:
             crop_from_full = cut_window(camera.K, camera.size, square, side).crop_from_full
         else:
             corners = torch.cat([square[:2] - square[2] / 2, square[:2] + square[2] / 2])
-            turned = crop_towards(corners, camera.K.double(), side, how=how, fit=self.model.fit)
+            turns = torch.tensor(camera.known)  # as in training, where guesses do not turn
+            turned = crop_towards(
+                corners, camera.K.double(), side, how=how, turned=turns, fit=self.model.fit
+            )
             crop_from_full = turned.crop_from_full
         pixels = torch.from_numpy(warp_image(image, crop_from_full.numpy(), (side, side)))
         return _Crop(pixels.permute(2, 0, 1), square, camera, box, score, index, turned)
@@ -177,11 +180,13 @@ class Predictor:
         K = torch.stack([crop.camera.K for crop in crops]).to(device, torch.float32)
         box = torch.stack([crop.square for crop in crops]).to(device, torch.float32)
         pixels = torch.stack([crop.pixels for crop in crops]).to(device)
+        known = torch.tensor([crop.camera.known for crop in crops], device=device)
         turned = [crop.turned for crop in crops if crop.turned is not None]
         if turned:
-            found = bodies_in_turned_view(self.model, pixels, _stacked(turned).to(device))
+            view = _stacked(turned).to(device)
+            found = bodies_in_turned_view(self.model, pixels, view, known_camera=known)
         else:
-            found = bodies_in_view(self.model, pixels, K_full=K, box=box)
+            found = bodies_in_view(self.model, pixels, K_full=K, box=box, known_camera=known)
         posed = self.model.mesh(found)
         columns = (found.betas, found.pose_rotmat, found.transl, posed.vertices, posed.joints)
         rows = zip(*(column.cpu().numpy() for column in columns), strict=True)
@@ -199,6 +204,7 @@ class Predictor:
             joints_cam=joints,
             K=crop.camera.K.numpy(),
             K_source=crop.camera.source,
+            K_known=crop.camera.known,
             image_size=crop.camera.size,
             box=crop.box.astype(np.float32),
             score=crop.score,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from meshreg.body.smpl import Body
 from meshreg.data.sample import Batch
 from meshreg.metrics import pa_mpjpe, root_aligned_mpjpe
+from meshreg.models.outputs import BodyPrediction
 from meshreg.models.regressors import Regressor, bodies_in_view
 from meshreg.render.overlay import draw_overlay
 
@@ -22,7 +23,7 @@ def scores(model: nn.Module, batches: list[Batch], body: Body) -> Mapping[str, f
     errors: list[Tensor] = []
     for batch in batches:
         here = batch.to(next(model.parameters()).device)
-        pred = bodies_in_view(cast(Regressor, model), here.image, K_full=here.K_full, box=here.box)
+        pred = _predicted(model, here)
         joints = body(pred.betas, pred.pose_rotmat, pred.transl).joints[:, :24]
         truth = here.joints_cam[:, :24]
         pair = root_aligned_mpjpe(joints, truth), pa_mpjpe(joints, truth)
@@ -35,7 +36,7 @@ def scores(model: nn.Module, batches: list[Batch], body: Body) -> Mapping[str, f
 def overlays(model: nn.Module, batch: Batch, body: Body) -> UInt8[Tensor, "3 H W"]:
     """The first people of a batch side by side, and below them the predicted bodies on them."""
     here = batch.to(next(model.parameters()).device)
-    pred = bodies_in_view(cast(Regressor, model), here.image, K_full=here.K_full, box=here.box)
+    pred = _predicted(model, here)
     vertices = body(pred.betas, pred.pose_rotmat, pred.transl).vertices.cpu()
     columns = []
     for person in range(min(SHOWN, len(batch))):
@@ -43,3 +44,13 @@ def overlays(model: nn.Module, batch: Batch, body: Body) -> UInt8[Tensor, "3 H W
         drawn = draw_overlay(image.numpy(), [vertices[person]], body.faces.cpu(), batch.K[person])
         columns.append(torch.cat([image, torch.from_numpy(drawn)], 0))
     return torch.cat(columns, 1).permute(2, 0, 1)
+
+
+def _predicted(model: nn.Module, batch: Batch) -> BodyPrediction:
+    return bodies_in_view(
+        cast(Regressor, model),
+        batch.image,
+        K_full=batch.K_full,
+        box=batch.box,
+        known_camera=batch.K_weight > 0,
+    )

@@ -11,6 +11,7 @@ from meshreg.data.synthetic.endless import SyntheticPeople
 from meshreg.data.synthetic.odd_motion import odd_motion_ignored
 from meshreg.data.synthetic.scene import Planner, Poses
 from meshreg.data.synthetic.settings import SceneSettings
+from meshreg.data.synthetic.whole import WholePlanner
 from meshreg.errors import InputError, MissingFileError
 
 
@@ -28,6 +29,7 @@ class PeopleRecipe:
     batch_size: int = 1  # pictures drawn at once
     scene: tuple[tuple[str, Any], ...] = ()  # changes to `SceneSettings`, by name
     turned: bool = False  # whether cameras turn towards people before they take their pictures
+    whole: bool = False  # everything that the camera sees, not a square around a person
 
     @property
     def settings(self) -> SceneSettings:
@@ -75,7 +77,8 @@ class PeopleRecipe:
         from meshreg.body.assets import load_body_data
 
         poses = poses_of(self.poses, self.subjects)
-        return Planner(self.seed, poses=poses, body=load_body_data(), settings=self.settings)
+        kind = WholePlanner if self.whole else Planner
+        return kind(self.seed, poses=poses, body=load_body_data(), settings=self.settings)
 
     def people(self) -> People:
         """Planner and generator; takes seconds.
