@@ -23,7 +23,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.ablation.perspective_arms import NETWORKS, Plan, Run, config_of
-from benchmarks.ablation.perspective_report import MEASURES, measured, write_report
+from benchmarks.ablation.perspective_report import KEPT, MEASURES, measured, write_report
 from benchmarks.ablation.scores import Judge, check_disjoint, scores_of
 from benchmarks.ablation.sharing import claimed, work_off
 from meshreg.body.smpl import load_body
@@ -76,8 +76,12 @@ def finish(plan: Plan, judge: Judge, run: Run) -> bool:
     model = config.out / "model.safetensors"
     if not model.is_file() and not TRAIN[run[1]](config):
         return False
-    found = scores_of(model, judge, MEASURES, measured)
-    means = ", ".join(f"{MEASURES[name][0]} {float(v.mean()):.1f}" for name, v in found.items())
+    found = scores_of(model, judge, KEPT, measured)
+    means = ", ".join(
+        f"{MEASURES[name][0]} {float(v.mean()):.1f}"
+        for name, v in found.items()
+        if name in MEASURES
+    )
     print(f"seed {run[0]}, {run[1]}, {run[2]}: {means}", flush=True)
     return True
 

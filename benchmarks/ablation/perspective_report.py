@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from benchmarks.ablation.perspective_arms import ARMS, PAIRS, Plan, config_of
+from benchmarks.ablation.perspective_turns import TURNS, share, share_text, turns
 from benchmarks.ablation.plot import Panel, write_svg
 from benchmarks.ablation.report import markdown, written
 from benchmarks.ablation.scores import PROTOCOL, Judge, Values, scores_of
@@ -32,6 +33,7 @@ MEASURES: dict[str, tuple[str, bool]] = {
     "pve_mm": ("PVE, mm", True),
     "place_mm": ("pelvis off, mm", True),
 }
+KEPT = MEASURES | {name: (name, True) for pair in TURNS.values() for name in pair}
 EDGES = (0, 10, 20, 30, 40, 60)  # of the groups, degrees from the optical axis
 WITHOUT_PICTURES = Protocol(
     name="perspective",
@@ -57,8 +59,9 @@ def measured(model_path: Path, judge: Judge) -> Values:
         pred = bodies_in_crops(model, seen, K_full=batch.K_full, box=batch.box)
         compared = Comparison(batch, pred, body, {})
         place = (compared.predicted.joints[:, 0] - batch.joints_cam[:, 0]).norm(dim=-1)
-        parts.append(measure(compared, WITHOUT_PICTURES) | {"place_mm": 1000 * place})
-    return {name: torch.cat([part[name] for part in parts]) for name in MEASURES}
+        found = measure(compared, WITHOUT_PICTURES) | {"place_mm": 1000 * place}
+        parts.append({name: found[name] for name in MEASURES} | turns(pred, batch))
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def angles(judge: Judge) -> Float[Tensor, " P"]:
@@ -80,14 +83,14 @@ def results_of(plan: Plan, judge: Judge) -> Results:
                 for seed in range(plan.seeds)
             }
             found = {
-                seed: scores_of(path, judge, MEASURES, measured)
+                seed: scores_of(path, judge, KEPT, measured)
                 for seed, path in models.items()
                 if path.is_file()
             }
             if found:
                 results[network, arm] = {
                     name: Scores({seed: values[name] for seed, values in found.items()})
-                    for name in MEASURES
+                    for name in KEPT
                 }
     return results
 
@@ -145,7 +148,18 @@ def tables(results: Results, angle: Float[Tensor, " P"]) -> list[str]:
             ["network", "MPJPE, mm, by angle from the axis", *_group_names()],
             [*groups, ["", "people", *counts]] if groups else [],
         ),
+        markdown(
+            ["network", "turned wrong, share of the angle from the axis", *TURNS],
+            [[*key, *_shares(scores)] for key, scores in results.items()],
+        ),
     ]
+
+
+def _shares(scores: dict[str, Scores]) -> list[str]:
+    """How far the arm is misled about turns, in each direction."""
+    seeds = sorted(scores["mpjpe_mm"].by_seed)
+    runs = [{name: scores[name].by_seed[seed] for name in KEPT} for seed in seeds]
+    return [share_text([share(run, direction) for run in runs]) for direction in TURNS]
 
 
 def _difference(results: Results, network: str, arm: str, other: str) -> list[str]:

@@ -18,7 +18,7 @@ class FitOptions:
         keypoints: 2D joints of the person: COCO or OpenPose JSON.
         semantics: Label map of the picture: ids, 255 for unknown; or a black and white mask.
         scheme: What the ids of the label map mean.
-        camera: JSON with K, or fx, fy, cx, cy, in pixels; a calibration by OpenCV or ROS; or "predict".
+        camera: JSON with K, or fx, fy, cx, cy, in pixels; a calibration of OpenCV, ROS; "predict".
         focal: Focal length in pixels.
         fov: Field of view in degrees.
         fov_axis: What the field of view spans.
@@ -58,7 +58,7 @@ class PredictOptions:
             name, or COCO.
         keypoints: 2D joints of the people, COCO or OpenPose JSON, or a folder of such files named
             like the pictures; without --boxes they also say where people are.
-        camera: JSON with K, or fx, fy, cx, cy, in pixels; a calibration by OpenCV or ROS; or "predict".
+        camera: JSON with K, or fx, fy, cx, cy, in pixels; a calibration of OpenCV, ROS; "predict".
         focal: Focal length in pixels.
         fov: Field of view in degrees.
         fov_axis: What the field of view spans.
