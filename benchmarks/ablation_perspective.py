@@ -38,7 +38,7 @@ INTERRUPTED = 130
 TRAIN = {"hmr": hmr.main, "perspose": perspose.main}
 
 
-def main(plan: Plan, judge: Judge, runs: Sequence[Run]) -> int:
+def main(plan: Plan, judge: Judge, runs: Sequence[Run], page: Path | None = None) -> int:
     """Train what is not trained yet, judge it, write it down."""
     prepare(plan, judge)
     finished = work_off(
@@ -52,7 +52,7 @@ def main(plan: Plan, judge: Judge, runs: Sequence[Run]) -> int:
         print("stopped and saved; give the same command again to go on")
         return INTERRUPTED
     with claimed(plan.out / "report.lock", wait=True):
-        print(write_report(plan, judge))
+        print(write_report(plan, judge, page))
     return 0
 
 
@@ -98,6 +98,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--networks", nargs="+", default=[*NETWORKS], choices=[*NETWORKS])
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--write", type=Path, help="page whose marked part is replaced")
     parser.add_argument("--settings", nargs="+", default=[], metavar="NAME=VALUE")
     return parser.parse_args()
 
@@ -118,6 +119,6 @@ if __name__ == "__main__":
             settings=tuple(args.settings),
         )
         the_judge = Judge(args.judge, args.judge_count)
-        sys.exit(main(the_plan, the_judge, list(the_plan.runs())))
+        sys.exit(main(the_plan, the_judge, list(the_plan.runs()), args.write))
     except InputError as error:
         sys.exit(f"error: {error}")

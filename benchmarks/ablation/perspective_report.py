@@ -34,6 +34,7 @@ MEASURES: dict[str, tuple[str, bool]] = {
     "place_mm": ("pelvis off, mm", True),
 }
 KEPT = MEASURES | {name: (name, True) for pair in TURNS.values() for name in pair}
+BEGIN, END = "<!-- made by benchmarks/ablation_perspective.py -->", "<!-- end -->"
 EDGES = (0, 10, 20, 30, 40, 60)  # of the groups, degrees from the optical axis
 WITHOUT_PICTURES = Protocol(
     name="perspective",
@@ -95,8 +96,11 @@ def results_of(plan: Plan, judge: Judge) -> Results:
     return results
 
 
-def write_report(plan: Plan, judge: Judge) -> str:
-    """Write results.md, .json, .csv and results.svg into the folder; returns the Markdown."""
+def write_report(plan: Plan, judge: Judge, page: Path | None = None) -> str:
+    """Write results.md, .json, .csv and results.svg into the folder; returns the Markdown.
+
+    The marked part of `page` is replaced by it, and the diagram put beside the page's pictures.
+    """
     results, angle = results_of(plan, judge), angles(judge)
     text = "\n\n".join(part for part in tables(results, angle) if part)
     with written_whole(plan.out / "results.md") as temporary:
@@ -118,6 +122,12 @@ def write_report(plan: Plan, judge: Judge) -> str:
         temporary.write_text(json.dumps(record, indent=1, default=str) + "\n", "utf-8")
     _write_csv(plan.out / "results.csv", results, angle)
     write_svg(plan.out / "results.svg", panels(results, angle))
+    if page is not None:
+        whole = page.read_text("utf-8")
+        head, rest = whole.split(BEGIN)
+        with written_whole(page) as temporary:
+            temporary.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", "utf-8")
+        write_svg(page.parent / "images" / f"{page.stem}.svg", panels(results, angle))
     return text
 
 
