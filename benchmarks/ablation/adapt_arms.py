@@ -1,0 +1,179 @@
+"""What every run of the adaptation ablation is: who is known in 3D, who is seen, and how they meet."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from meshreg.data.lifting_settings import CLEAN, CameraSettings
+from meshreg.data.motion import Motion
+from meshreg.data.motion_files import read_motion
+from meshreg.errors import InputError
+from meshreg.files import written_whole
+from meshreg.train.lifter_config import LifterConfig, LifterDataConfig, LifterModelConfig
+from meshreg.train.poseda_config import AugmentConfig, PosedaConfig, TargetConfig
+from meshreg.train.settings import OptimiserSettings, RunSettings
+
+Run = tuple[int, str]  # seed and arm
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What a lifter learns from."""
+
+    title: str
+    gpa: bool = False
+    lpa: bool = False
+
+
+ARMS: dict[str, Arm] = {
+    "source": Arm("source only"),
+    "GPA": Arm("alignment", gpa=True),
+    "GPA+LPA": Arm("alignment and augmentation", gpa=True, lpa=True),
+    "LPA": Arm("augmentation", lpa=True),
+    "oracle": Arm("labels of source and target"),
+}
+# What is compared: everything with nothing, and both with alignment alone
+PAIRS = [(arm, "source") for arm in ARMS if arm != "source"] + [("GPA+LPA", "GPA")]
+
+# As in Human3.6M and MPI-INF-3DHP: a focal length of 2.29 and 1.5 half widths, from farther and nearer.
+SOURCE_CAMERA = CameraSettings(distance=(4.5, 6.5), height=(1.3, 1.7), focal=(1.12, 1.17))
+TARGET_CAMERA = CameraSettings(distance=(2.2, 4.5), height=(0.8, 2.2), focal=(0.72, 0.78))
+
+
+@dataclass(frozen=True)
+class Split:
+    """Who is who, by subject of the motion file."""
+
+    source: tuple[int, ...]
+    target: tuple[int, ...]
+
+
+# Settings were chosen on "tune", results are reported of "test"; nobody of its target is in it.
+SPLITS: dict[str, Split] = {
+    "tune": Split(source=(1, 3, 7), target=(2, 6)),
+    "test": Split(source=(1, 2, 3, 6, 7), target=(5, 14, 86)),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides the runs."""
+
+    out: Path
+    motion: Path
+    split: str = "test"
+    seeds: int = 3
+    first_seed: int = 0
+    steps: int = 2000
+    width: int = 384
+    rounds: int = 1000
+    shapes: int = 4  # bodies per clip of the target; the source has the average one
+    augment: Mapping[str, float | str] = field(default_factory=dict)  # for all runs alike
+
+    def folder(self, run: Run) -> Path:
+        seed, arm = run
+        return self.out / f"seed{seed}" / arm.replace("+", "_")
+
+    def runs(self) -> Iterator[Run]:
+        """All runs of a seed before those of the next, so that there is something to see soon."""
+        for seed in self.all_seeds():
+            yield from ((seed, arm) for arm in ARMS)
+
+    def all_seeds(self) -> range:
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+    def half(self, name: str) -> Path:
+        """The motion file of the half of the target that is adapted to, or judged by."""
+        return self.out / f"{name}.npz"
+
+
+def config_of(plan: Plan, run: Run) -> LifterConfig | PosedaConfig:
+    """The settings of a run; arms of a seed differ in nothing but what they learn from."""
+    seed, name = run
+    arm = ARMS[name]
+    shared = {
+        "out": plan.folder(run),
+        "data": LifterDataConfig(
+            kind="motion",
+            path=plan.motion,
+            subjects=[str(number) for number in SPLITS[plan.split].source],
+            batch_size=256,
+            shapes=1,
+            noise=CLEAN,
+            camera=SOURCE_CAMERA,
+        ),
+        "model": LifterModelConfig(
+            builder="mlp_baseline",
+            frames=1,
+            joint_set="h36m16",
+            options={"width": plan.width, "dropout": 0.1},
+        ),
+        "optimiser": OptimiserSettings(lr=1e-3, warmup=100),
+        "run": RunSettings(steps=plan.steps, seed=seed, device="cpu", log_every=100),
+    }
+    if not (arm.gpa or arm.lpa):
+        return LifterConfig(**shared)
+    augment = AugmentConfig(steps=plan.rounds, batch_size=256, bank=20_000)
+    if name == "LPA":  # the game is the same one
+        made = plan.folder((seed, "GPA+LPA")) / "augmentor" / "augmentor.safetensors"
+        augment = replace(augment, start_from=made)
+    return PosedaConfig(
+        **shared,
+        gpa=arm.gpa,
+        lpa=arm.lpa,
+        target=target_of(plan, "target"),
+        augment=replace(augment, **plan.augment),
+    )
+
+
+def target_of(plan: Plan, half: str) -> TargetConfig:
+    """The people of one half of the target, and the cameras that see them."""
+    return TargetConfig(
+        kind="motion", path=plan.half(half), shapes=plan.shapes, camera=TARGET_CAMERA
+    )
+
+
+# --- people ---------------------------------------------------------------------------------------
+_PIECE = 90  # frames of the target that one camera sees
+
+
+def write_halves(plan: Plan) -> None:
+    """Cut every clip of the target in two: the first half is adapted to, the second one judged by.
+
+    Raises:
+        InputError: if the motion has none of these people.
+    """
+    motion = read_motion(plan.motion)
+    clips = [c for c, s in enumerate(motion.subject) if s in SPLITS[plan.split].target]
+    if not clips:
+        raise InputError(f"{plan.motion} has none of {SPLITS[plan.split].target}: give CMU motion.")
+    spans = [motion.frames_of(clip) for clip in clips]
+    middles = [(span.start + span.stop) // 2 for span in spans]
+    firsts = [range(span.start, m) for span, m in zip(spans, middles, strict=True)]
+    seconds = [range(m, span.stop) for span, m in zip(spans, middles, strict=True)]
+    _write(plan.half("target"), motion, clips, firsts)
+    _write(plan.half("test"), motion, clips, seconds)
+
+
+def _write(path: Path, motion: Motion, clips: list[int], spans: list[range]) -> None:
+    pieces = [
+        (clip, span[start : start + _PIECE])
+        for clip, span in zip(clips, spans, strict=True)
+        for start in range(0, len(span), _PIECE)
+    ]
+    pieces = [(clip, piece) for clip, piece in pieces if len(piece) >= _PIECE // 3]
+    frames = [frame for _, piece in pieces for frame in piece]
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            poses=motion.poses[frames].numpy(),
+            trans=motion.pelvis[frames].numpy(),
+            offsets=np.cumsum([0, *(len(piece) for _, piece in pieces)]),
+            names=np.array([f"{motion.names[clip]} {piece[0]}" for clip, piece in pieces]),
+            subject=np.array([motion.subject[clip] for clip, _ in pieces]),
+            category=np.array([motion.category[clip] for clip, _ in pieces]),
+            fps=motion.fps,
+            licence=motion.licence,
+        )
