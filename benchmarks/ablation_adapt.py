@@ -5,9 +5,9 @@ Run: `python benchmarks/ablation_adapt.py --motion cmu_motion_train.npz --out ru
 A lifter of single frames learns from some people of the CMU motion-capture data under one camera
 and is judged on others under another: nearer, with a shorter focal length, from other heights, and
 with bodies of other builds. PoseDA (ICCV 2023) shows it the known poses where people of the target
-appear (GPA) and poses that a network makes up (LPA); the oracle is told the target's 3D joints. Give
-the command in several terminals to share the work; given again after a crash, it goes on. Writes
-results.md, .json and .svg.
+appear (GPA) and poses that a network makes up (LPA); an oracle is told the target's 3D joints.
+Give the command in several terminals to share the work; given again after a crash, it goes on.
+Writes results.md, .json and .svg.
 """
 
 import argparse

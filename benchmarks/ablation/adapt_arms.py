@@ -1,4 +1,4 @@
-"""What every run of the adaptation ablation is: who is known in 3D, who is seen, and how they meet."""
+"""What every run of the adaptation ablation is: who is known in 3D, who is seen, how they meet."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -37,7 +37,7 @@ ARMS: dict[str, Arm] = {
 # What is compared: everything with nothing, and both with alignment alone
 PAIRS = [(arm, "source") for arm in ARMS if arm != "source"] + [("GPA+LPA", "GPA")]
 
-# As in Human3.6M and MPI-INF-3DHP: a focal length of 2.29 and 1.5 half widths, from farther and nearer.
+# As in Human3.6M and MPI-INF-3DHP: focal lengths of 2.29 and 1.5 half widths, far away and near.
 SOURCE_CAMERA = CameraSettings(distance=(4.5, 6.5), height=(1.3, 1.7), focal=(1.12, 1.17))
 TARGET_CAMERA = CameraSettings(distance=(2.2, 4.5), height=(0.8, 2.2), focal=(0.72, 0.78))
 
