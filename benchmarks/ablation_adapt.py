@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.ablation.adapt_arms import (
     ARMS,
+    SHIFTS,
     SPLITS,
     Plan,
     Run,
@@ -168,11 +169,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--motion", type=Path, required=True, help="CMU motion, one .npz")
     parser.add_argument("--out", type=Path, default=Path("runs/ablation_adapt"))
     parser.add_argument("--split", default="test", choices=[*SPLITS])
+    parser.add_argument("--shift", default="places", choices=[*SHIFTS])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=1000, help="of the augmentor's game")
-    parser.add_argument("--width", type=int, default=384)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--rounds", type=int, default=600, help="of the augmentor's game")
+    parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--arms", nargs="+", default=[*ARMS], choices=[*ARMS])
     parser.add_argument("--augment", nargs="+", default=[], metavar="NAME=VALUE")
     parser.add_argument("--threads", type=int, default=1)
@@ -188,6 +190,7 @@ if __name__ == "__main__":
         out=args.out,
         motion=args.motion,
         split=args.split,
+        shift=args.shift,
         seeds=args.seeds,
         first_seed=args.first_seed,
         steps=args.steps,

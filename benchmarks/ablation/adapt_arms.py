@@ -37,9 +37,24 @@ ARMS: dict[str, Arm] = {
 # What is compared: everything with nothing, and both with alignment alone
 PAIRS = [(arm, "source") for arm in ARMS if arm != "source"] + [("GPA+LPA", "GPA")]
 
-# As in Human3.6M and MPI-INF-3DHP: focal lengths of 2.29 and 1.5 half widths, far away and near.
-SOURCE_CAMERA = CameraSettings(distance=(4.5, 6.5), height=(1.3, 1.7), focal=(1.12, 1.17))
-TARGET_CAMERA = CameraSettings(distance=(2.2, 4.5), height=(0.8, 2.2), focal=(0.72, 0.78))
+
+@dataclass(frozen=True)
+class Shift:
+    """From where people of the source are seen, and from where those of the target."""
+
+    source: CameraSettings
+    target: CameraSettings
+
+
+# Focal lengths of 2.29 and 1.5 half widths are those of Human3.6M and MPI-INF-3DHP.
+_FAR = CameraSettings(distance=(4.5, 6.5), height=(1.3, 1.7), focal=(1.12, 1.17))
+_NEAR = CameraSettings(distance=(2.2, 4.5), height=(0.9, 1.9), focal=(0.72, 0.78))
+SHIFTS: dict[str, Shift] = {
+    # The source keeps people in the middle, in the target they are anywhere.
+    "places": Shift(replace(_FAR, aim=0.03), replace(_NEAR, aim=0.25)),
+    # Both look at people alike, but the target from above and below.
+    "heights": Shift(_FAR, replace(_NEAR, height=(0.8, 2.2))),
+}
 
 
 @dataclass(frozen=True)
@@ -64,11 +79,12 @@ class Plan:
     out: Path
     motion: Path
     split: str = "test"
+    shift: str = "places"
     seeds: int = 3
     first_seed: int = 0
-    steps: int = 2000
-    width: int = 384
-    rounds: int = 1000
+    steps: int = 1500
+    width: int = 256
+    rounds: int = 600
     shapes: int = 4  # bodies per clip of the target; the source has the average one
     augment: Mapping[str, float | str] = field(default_factory=dict)  # for all runs alike
 
@@ -102,7 +118,7 @@ def config_of(plan: Plan, run: Run) -> LifterConfig | PosedaConfig:
             batch_size=256,
             shapes=1,
             noise=CLEAN,
-            camera=SOURCE_CAMERA,
+            camera=SHIFTS[plan.shift].source,
         ),
         "model": LifterModelConfig(
             builder="mlp_baseline",
@@ -130,9 +146,8 @@ def config_of(plan: Plan, run: Run) -> LifterConfig | PosedaConfig:
 
 def target_of(plan: Plan, half: str) -> TargetConfig:
     """The people of one half of the target, and the cameras that see them."""
-    return TargetConfig(
-        kind="motion", path=plan.half(half), shapes=plan.shapes, camera=TARGET_CAMERA
-    )
+    camera = SHIFTS[plan.shift].target
+    return TargetConfig(kind="motion", path=plan.half(half), shapes=plan.shapes, camera=camera)
 
 
 # --- people ---------------------------------------------------------------------------------------

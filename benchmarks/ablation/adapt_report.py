@@ -52,7 +52,7 @@ class Judge:
         return target_clips(config, joints, seed=_JUDGE_SEED)
 
     def name(self) -> str:
-        return f"{self.plan.split}, {self.plan.shapes} shapes, seed {_JUDGE_SEED}"
+        return f"{self.plan.split}, {self.plan.shift}, {self.plan.shapes} shapes, {_JUDGE_SEED}"
 
 
 @torch.inference_mode()

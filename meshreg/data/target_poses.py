@@ -99,15 +99,16 @@ def read_targets(  # noqa: PLR0913
                 "[1080, 1920] (height, width)."
             )
         K = screen_intrinsics(camera.of(found).K, found)
+        frames += len(clip.frames)
         for track in tracks_of(clip):
-            frames += len(track.points_px)
             try:
                 parts.append(_poses(track, joints, found, K, min_confidence, path))
             except InputError as error:  # of somebody in the background, say
                 faults.append(error)
-    if not parts:
+    if not parts and faults:
         raise faults[0]
-    return checked(joined(parts), joints, frames, ", ".join(path.name for path in paths[:3]))
+    poses = joined(parts) if parts else _nobody(joints)
+    return checked(poses, joints, frames, ", ".join(path.name for path in paths[:3]))
 
 
 def targets_of_clips(data: LiftingData) -> TargetPoses:
@@ -136,6 +137,11 @@ def joined(parts: Sequence[TargetPoses]) -> TargetPoses:
         seen=torch.cat([part.seen for part in parts]),
         intrinsics=torch.cat([part.intrinsics for part in parts]),
     )
+
+
+def _nobody(joints: Skeleton) -> TargetPoses:
+    x = torch.zeros(0, len(joints), 2)
+    return TargetPoses(x, x[..., 0].bool(), torch.zeros(0, 4))
 
 
 def checked(poses: TargetPoses, joints: Skeleton, frames: int, source: str) -> TargetPoses:
