@@ -30,7 +30,7 @@ from benchmarks.ablation.adapt_arms import (
     Run,
     config_of,
     target_of,
-    write_halves,
+    write_people,
 )
 from benchmarks.ablation.adapt_report import MEASURES, Judge, errors, write_report
 from benchmarks.ablation.scores import scores_of
@@ -62,8 +62,8 @@ def main(plan: Plan, arms: Sequence[str]) -> int:
     """Train what is not trained yet, judge it, write it down."""
     judge = Judge(plan)
     with claimed(plan.out / "people.lock", wait=True):
-        if not plan.half("test").is_file():
-            write_halves(plan)
+        if not plan.people("judged").is_file():
+            write_people(plan)
     finished = work_off(
         [run for run in plan.runs() if run[1] in arms],
         is_done=lambda run: (plan.folder(run) / "scores.json").is_file(),
@@ -169,7 +169,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--motion", type=Path, required=True, help="CMU motion, one .npz")
     parser.add_argument("--out", type=Path, default=Path("runs/ablation_adapt"))
     parser.add_argument("--split", default="test", choices=[*SPLITS])
-    parser.add_argument("--shift", default="places", choices=[*SHIFTS])
+    parser.add_argument("--shift", default="level", choices=[*SHIFTS])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1500)

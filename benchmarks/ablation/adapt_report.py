@@ -36,7 +36,7 @@ _RULES = LiftingProtocol(
     measures=tuple(MEASURES),
     unscored=("pelvis",),
 )
-_JUDGE_SEED = 3_000_017  # bodies and cameras of the judged half are those of nothing else
+_JUDGE_SEED = 3_000_017  # bodies and cameras of judged people are those of nothing else
 Results = dict[str, dict[str, Scores]]  # arm -> measure -> scores
 
 
@@ -48,7 +48,7 @@ class Judge:
 
     @cached_property
     def clips(self) -> LiftingData:
-        config, joints = target_of(self.plan, "test"), skeleton("h36m16")
+        config, joints = target_of(self.plan, "judged"), skeleton("h36m16")
         return target_clips(config, joints, seed=_JUDGE_SEED)
 
     def name(self) -> str:

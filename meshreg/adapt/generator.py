@@ -17,6 +17,7 @@ from meshreg.body.skeleton import Skeleton
 
 NOISE = 48  # normal numbers for each kind of change
 _KINDS = 3
+_FIRST_WORDS = 0.1  # standard deviation of what is said before anything is learnt
 _LARGEST_RATIO = 0.2  # by how much of itself a bone gets longer or shorter at most
 
 
@@ -110,9 +111,12 @@ class Trunk(nn.Module):
         ]
         self.layers = nn.Sequential(*layers)
         self.head = nn.Linear(width, out_width)
-        for layer in [*self.layers, self.head]:
+        for layer in self.layers:
             if isinstance(layer, nn.Linear):
                 nn.init.kaiming_normal_(layer.weight)
+        # PoseAug begins with turns by any angle; after a short game many people still lie or float.
+        nn.init.normal_(self.head.weight, std=_FIRST_WORDS / width**0.5)
+        nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Float[Tensor, "B C"]) -> Float[Tensor, "B D"]:
         return self.head(self.layers(x))
