@@ -33,7 +33,7 @@ def changed(name: str, *, frames: int = 6, seed: int = 0) -> tuple[torch.Tensor,
     poses = poses - poses[..., [joints.parents.index(-1)], :]
     with torch.no_grad():
         for trunk in (augmentor.angles, augmentor.lengths, augmentor.rotation):
-            trunk.head.weight.mul_(3)
+            trunk.head.weight.mul_(20)
         return poses, augmentor(poses[:, frames // 2], augmentor.draw(9))
 
 
@@ -222,22 +222,22 @@ def test_nobody_learns_from_the_losses_of_the_others(anchor: Any) -> None:
 def test_judges_learn_to_tell_and_augmentors_to_pass() -> None:
     torch.manual_seed(1)
     game = Game(Augmentor(H16, width=32), anchor="none")
-    given = a_round(64)
+    given = a_round(32)
     judges = torch.optim.Adam(
         [*game.screen_judge.parameters(), *game.pose_judge.parameters()], 1e-3
     )
     lessons = []
-    for _ in range(40):
+    for _ in range(20):
         values = game(given, judges_learn=True)
         loss = values["pose_judge"] + values["screen_judge"]
         judges.zero_grad()
         loss.backward()
         judges.step()
         lessons.append(float(loss.detach()))
-    assert lessons[-1] < 0.6 * lessons[0]
+    assert lessons[-1] < 0.7 * lessons[0]
     augmentor = torch.optim.Adam(game.augmentor.parameters(), 1e-3)
     attempts = []
-    for _ in range(40):
+    for _ in range(20):
         loss = game(given, judges_learn=False)["screen"]
         augmentor.zero_grad()
         loss.backward()

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
 
 from meshreg.adapt.files import load_augmentor, save_augmentor
 from meshreg.adapt.game import Game, Round
@@ -112,7 +111,7 @@ def main(config: PosedaConfig) -> bool:
 
 
 def trained_augmentor(
-    fabric: Fabric, config: PosedaConfig, source: Windows, targets: TargetPoses
+    fabric: Any, config: PosedaConfig, source: Windows, targets: TargetPoses
 ) -> Augmentor | None:
     """The augmentor after its game, which is gone on with if it was stopped; None if it is again.
 
