@@ -166,3 +166,15 @@ def test_a_share_of_clips_is_clean() -> None:
     clean = (found == keypoints).flatten(1).all(1).float().mean()
     assert float(clean) == pytest.approx(0.4, abs=0.08)
     assert detected(keypoints, H36M, chance(3), CLEAN) is keypoints
+
+
+def test_level_cameras_do_not_look_up_or_down() -> None:
+    low, high = torch.tensor([[-0.3, 0.0, -0.3]] * 50), torch.tensor([[0.3, 1.8, 0.3]] * 50)
+    settings = CameraSettings(height=(0.2, 3.0), roll=0.0, level=True)
+    views = random_views(low, high, torch.Generator().manual_seed(0), settings)
+    forward, down = views.R_cam_world[:, 2], views.R_cam_world[:, 1]
+    torch.testing.assert_close(forward[:, 1], torch.zeros(50), atol=1e-6, rtol=0)
+    torch.testing.assert_close(down[:, 1], torch.full((50,), -1.0))
+    middle = views.to_camera(((low + high) / 2)[:, None, None])[:, 0]
+    seen = views.project(middle[:, None])[:, 0, 0]
+    assert float((seen[:, 1] - views.size[:, 1] / 2).abs().max()) > 50, "people move up and down"

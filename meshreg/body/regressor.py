@@ -47,12 +47,15 @@ class JointRegressor(nn.Module):
 
     @classmethod
     def from_body(cls, data: BodyData, joint_set: str = "smpl24") -> "JointRegressor":
-        """The rows that come with a body.
+        """The rows that come with a body; h36m16 is part of h36m17.
 
         Raises:
             InputError: if the body has none for that set.
         """
         rows = {"smpl24": data.J_regressor} | data.regressors
+        if joint_set == "h36m16" and "h36m17" in rows:
+            places = skeleton("h36m17").index(*skeleton("h36m16").joints)
+            rows[joint_set] = rows["h36m17"][places]
         if joint_set not in rows:
             raise InputError(
                 f"the body {data.name} has regressors for {', '.join(sorted(rows))}, "

@@ -31,6 +31,7 @@ from meshreg.cli.options import (
 )
 from meshreg.cli.recipes import RECIPES, recipe_of, spell_out_settings
 from meshreg.errors import InputError
+from meshreg.train.poseda_config import PosedaConfig
 
 BAD_INPUT, INTERRUPTED = 2, 130
 # Words of the command -> (options, module that runs it, its function)
@@ -45,6 +46,7 @@ COMMANDS: dict[tuple[str, ...], tuple[type, str, str]] = {
     ("prior", "learn"): (LearnPriorOptions, "meshreg.cli.prior", "run_learn_prior"),
     ("synth",): (SynthOptions, "meshreg.cli.synth", "run_synth"),
     ("train",): (RECIPES["hmr"], "meshreg.cli.train", "run_train"),
+    ("adapt",): (PosedaConfig, "meshreg.cli.adapt", "run_adapt"),
     ("evaluate",): (EvaluateOptions, "meshreg.cli.evaluate", "run_evaluate"),
     ("doctor",): (DoctorOptions, "meshreg.cli.doctor", "run_doctor"),
 }

@@ -18,12 +18,17 @@ assert MODULES.keys() == RECIPES.keys()
 
 def run_train(config: Any) -> int:
     """Train; the exit code of an interruption if somebody asked the run to stop."""
+    return follow(MODULES[config.recipe], config)
+
+
+def follow(module: str, config: Any) -> int:
+    """Do what the `main` of a recipe's module does, and say where its model is."""
     import logging
     import sys
 
     logging.basicConfig(format="meshreg: %(message)s", level=logging.WARNING)
     logging.getLogger("meshreg").setLevel(logging.INFO)
-    if import_module(MODULES[config.recipe]).main(config):
+    if import_module(module).main(config):
         sys.stderr.write(f"meshreg: the model is {config.out / 'model.safetensors'}\n")
         return 0
     sys.stderr.write("meshreg: stopped and saved; give the same command again to go on.\n")

@@ -24,6 +24,9 @@ class LiftingClip:
     camera: str
     fps: float
     scored: Bool[Tensor, " T"] | None = None  # frames that count in an evaluation; None: all
+    focal_px: float | None = (
+        None  # of a camera whose axis meets the picture's middle; None: not told
+    )
 
     def __len__(self) -> int:
         return len(self.keypoints_px)
@@ -64,6 +67,7 @@ class LiftingBatch:
 
     x: Float[Tensor, "*batch T J 2"]  # on the screen: half widths from its middle
     poses: Float[Tensor, "*batch T J 3"]  # camera axes, metres from the root joint
+    root: Float[Tensor, "*batch T 3"]  # where the root joint is, camera axes, metres
     known: Float[Tensor, "*batch T"]  # weight of each frame in the loss
     index: Int[Tensor, "*batch"]  # number of the clip
 
@@ -74,6 +78,7 @@ class LiftingBatch:
         return LiftingBatch(
             x=self.x.to(device),
             poses=self.poses.to(device),
+            root=self.root.to(device),
             known=self.known.to(device),
             index=self.index.to(device),
         )

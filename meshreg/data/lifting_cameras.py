@@ -73,9 +73,11 @@ def random_views(
         1,
     )
     yaw, pitch = (drawn((-settings.aim, settings.aim)) for _ in range(2))
-    R_cam_world = _turned(
-        _looking_at(middle - position), yaw, pitch, drawn((-settings.roll, settings.roll))
-    )
+    roll = drawn((-settings.roll, settings.roll))
+    direction = middle - position
+    if settings.level:
+        direction, pitch = direction * torch.tensor([1.0, 0.0, 1.0]), torch.zeros(count)
+    R_cam_world = _turned(_looking_at(direction), yaw, pitch, roll)
     views = ViewsOfBoxes(R_cam_world, position, torch.ones(count), size)
     focal_px = torch.minimum(drawn(settings.focal) * size[:, 0], _longest_focal(views, low, high))
     return ViewsOfBoxes(R_cam_world, position, focal_px, size)

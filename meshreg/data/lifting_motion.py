@@ -13,7 +13,7 @@ from meshreg.body.skeleton import Skeleton
 from meshreg.body.smpl import Body
 from meshreg.data.chance import chance
 from meshreg.data.detector_noise import detected
-from meshreg.data.lifting import LiftingBatch, LiftingClip, LiftingData, from_root
+from meshreg.data.lifting import LiftingBatch, LiftingClip, LiftingData, from_root, root_of
 from meshreg.data.lifting_cameras import random_views
 from meshreg.data.lifting_settings import CameraSettings, NoiseSettings
 from meshreg.data.motion import Motion
@@ -153,12 +153,14 @@ class MotionWindows:
         places = shift[:, None] + torch.arange(self.frames)
         kept = torch.minimum(places.clamp_min(0), length[:, None] - 1)
         world = self.clips.joints_world[start[:, None] + kept]
-        x, poses = self._seen(world, clip, generator)
+        x, cam = self._seen(world, clip, generator)
         is_mirrored = torch.rand(len(clip), 1, 1, 1, generator=generator) < 0.5
-        flip = self.clips.joints.flip
+        joints = self.clips.joints
+        cam = torch.where(is_mirrored, mirror(cam, joints.flip), cam)
         return LiftingBatch(
-            x=torch.where(is_mirrored, mirror(x, flip), x),
-            poses=torch.where(is_mirrored, mirror(poses, flip), poses),
+            x=torch.where(is_mirrored, mirror(x, joints.flip), x),
+            poses=from_root(cam, joints),
+            root=cam[..., root_of(joints), :],
             known=(kept == places).float(),
             index=clip,
         )
@@ -177,7 +179,7 @@ class MotionWindows:
         )
         cam = views.to_camera(world)
         px = detected(views.project(cam), self.clips.joints, generator, self.noise)
-        return views.to_screen(px), from_root(cam, self.clips.joints)
+        return views.to_screen(px), cam
 
     def _weights(self) -> Float[Tensor, " C"]:
         """Of a category's clips, longer ones come more often."""
@@ -226,6 +228,7 @@ def seen_clips(
                     action=clips.category[number],
                     camera=f"{clips.names[number]} view {view}",
                     fps=clips.fps,
+                    focal_px=float(camera.focal_px[0]),
                 )
             )
     return LiftingData(tuple(found), clips.joints, "motion", clips.licence)

@@ -13,6 +13,7 @@ class CameraSettings:
         focal: In picture widths; less where the person would not fit into the picture.
         aim: Radians by which the camera may look past the person, up to this.
         roll: Radians by which the camera may be tilted sideways, up to this.
+        level: Cameras look along the floor rather than at the person, and past it only sideways.
     """
 
     distance: tuple[float, float] = (2.5, 7.0)
@@ -20,6 +21,7 @@ class CameraSettings:
     focal: tuple[float, float] = (0.8, 1.8)
     aim: float = 0.12
     roll: float = 0.06
+    level: bool = False
 
 
 @dataclass(frozen=True)

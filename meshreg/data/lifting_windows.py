@@ -7,7 +7,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from meshreg.data.chance import chance
-from meshreg.data.lifting import LiftingBatch, LiftingData, from_root
+from meshreg.data.lifting import LiftingBatch, LiftingData, from_root, root_of
 from meshreg.errors import InputError
 from meshreg.geometry.mirror import mirror
 from meshreg.geometry.screen import to_screen
@@ -51,6 +51,7 @@ class ClipWindows:
         return LiftingBatch(
             x=torch.stack([part.x for part in parts]),
             poses=torch.stack([part.poses for part in parts]),
+            root=torch.stack([part.root for part in parts]),
             known=torch.stack([part.known for part in parts]),
             index=torch.stack([part.index for part in parts]),
         )
@@ -72,8 +73,14 @@ class ClipWindows:
         start = self._starts[number][row : row + 1]
         frames = windows_from(start, len(clip), self.frames).frames[0]
         x = to_screen(clip.keypoints_px[frames], clip.size)
-        poses = from_root(clip.joints_cam[frames], joints)
+        cam = clip.joints_cam[frames]
         if is_mirrored:
-            x, poses = mirror(x, joints.flip), mirror(poses, joints.flip)
+            x, cam = mirror(x, joints.flip), mirror(cam, joints.flip)
         known = torch.ones(len(frames)) if clip.scored is None else clip.scored[frames].float()
-        return LiftingBatch(x=x, poses=poses, known=known, index=torch.tensor(number))
+        return LiftingBatch(
+            x=x,
+            poses=from_root(cam, joints),
+            root=cam[:, root_of(joints)],
+            known=known,
+            index=torch.tensor(number),
+        )

@@ -3,7 +3,7 @@
 Run: `meshreg train --config configs/lifters/small/ktpformer.yaml`
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 
 import torch
@@ -17,7 +17,7 @@ from meshreg.lifters.builders import LifterSpec, build_lifter
 from meshreg.lifters.checkpoint import LifterHeader, load_lifter, save_lifter
 from meshreg.lifters.lifting import clip_sizes
 from meshreg.train.device import launch
-from meshreg.train.lifter_config import LifterConfig, LifterModelConfig
+from meshreg.train.lifter_config import LifterConfig, LifterDataConfig, LifterModelConfig
 from meshreg.train.lifter_data import make_lifter_data
 from meshreg.train.lifter_terms import LifterTerms
 from meshreg.train.loop import Task, train
@@ -56,13 +56,11 @@ def main(config: LifterConfig) -> bool:
     terms = LifterTerms(config.losses, spec.joints).to(fabric.device)
 
     # --- loop -------------------------------------------------------------------------------------
-    rules = _RULES.get(config.data.kind, "lift-3dhp")
-    judged = data.judged
     task = Task(
         model=network,
         batches=data.batches,
         terms=terms,
-        evaluate=(lambda net: scores(net, judged, rules)) if judged else None,
+        evaluate=judging(data.judged, config.data),
     )
     finished = train(fabric, task, optimiser=config.optimiser, run=config.run, out=config.out)
     if finished and fabric.global_rank == 0:
@@ -101,6 +99,16 @@ def start_from(network: nn.Module, spec: LifterSpec, config: LifterModelConfig) 
             f"{header.spec.options}, not the network of this config: let them agree."
         )
     network.load_state_dict(earlier.state_dict())
+
+
+def judging(
+    judged: LiftingData | None, config: LifterDataConfig
+) -> Callable[[nn.Module], Mapping[str, float]] | None:
+    """How a lifter is judged by these clips; None if there are none."""
+    if judged is None:
+        return None
+    rules = _RULES.get(config.kind, "lift-3dhp")
+    return lambda network: scores(network, judged, rules)
 
 
 def scores(network: nn.Module, judged: LiftingData, rules: str) -> Mapping[str, float]:

@@ -91,7 +91,7 @@ def _of_motion(
     body = load_body()
     regressor = JointRegressor.from_body(body.data, joint_set)
     judged, without, only = (
-        _numbers(names) for names in (config.judged, config.without, config.subjects)
+        subject_numbers(names) for names in (config.judged, config.without, config.subjects)
     )
     chosen = choose_subjects(motion, only=only or None, without=[*judged, *without])
     clips = world_clips(motion, body, regressor, clips=chosen, shapes=config.shapes, seed=seed)
@@ -126,7 +126,7 @@ def judged_motion(config: LifterDataConfig, joint_set: str) -> LiftingData | Non
         return None
     motion, body = read_motion(config.path), load_body()
     regressor = JointRegressor.from_body(body.data, joint_set)
-    chosen = choose_subjects(motion, only=_numbers(config.judged))
+    chosen = choose_subjects(motion, only=subject_numbers(config.judged))
     clips = world_clips(motion, body, regressor, clips=chosen)
     seen = seen_clips(
         clips,
@@ -153,7 +153,7 @@ def shortened(data: LiftingData, frames: int) -> LiftingData:
     return replace(data, clips=tuple(cut(clip) for clip in data.clips))
 
 
-def _numbers(names: list[str]) -> list[int]:
+def subject_numbers(names: list[str]) -> list[int]:
     """Subjects of motion files, which have numbers.
 
     Raises:
