@@ -102,6 +102,7 @@ def _of_motion(
         seed=seed,
         rank=rank,
         overhang=middle(sizes.frames) if sizes.predicts == "centre" else 0,
+        history=config.history,
     )
     return LifterData(
         batches, judged_motion(config, joint_set), fps=motion.fps, licence=motion.licence
