@@ -1,7 +1,7 @@
 """Where a lifted person is: ways to estimate the root joint's place without being told.
 
-Every rule takes what a clip shows and what the lifter first said of it; rules are combined by
-functions of rules, such as `steady(solved, 0.3)`.
+Every rule takes what a clip shows and what the lifter first said of it; functions of rules combine
+them, such as `steady(robust)`.
 """
 
 from collections.abc import Callable
@@ -14,11 +14,14 @@ from torch import Tensor
 from meshreg.body.regressor import JointRegressor
 from meshreg.body.skeleton import Skeleton
 from meshreg.body.smpl import Body
-from meshreg.geometry.place_points import NEAREST, smoothed, translation_from_pixels
+from meshreg.geometry.place_points import NEAREST, translation_from_pixels
 
 ANKLE_HEIGHT = 0.08  # metres above the floor of a foot that stands on it
 _STEEPNESS = 0.05  # sine of the angle between ray and floor below which they hardly meet
-_LEVEL = 1.0  # how strongly, in square metres of each frame, floors are taken to be level
+_LEVEL = 1.0  # how strongly, in square metres of each frame, people are taken to stand upright
+_REWEIGHTINGS = 3
+_FAR = 3.0  # times the usual distance: detections that count half
+_REACH = 3.0  # standard deviations at which the window over time ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +60,22 @@ def solved(sighting: Sighting) -> Float[Tensor, "F 3"]:
     )
 
 
+def robust(sighting: Sighting) -> Float[Tensor, "F 3"]:
+    """As `solved`, but joints that project far from their detections count less and less.
+
+    Far is measured by the median of the clip, so that detections in wrong places drop out.
+    """
+    root = solved(sighting)
+    for _ in range(_REWEIGHTINGS):
+        placed = sighting.joints + root[:, None]
+        seen = placed[..., :2] / placed[..., 2:].clamp_min(NEAREST)
+        away = (seen - sighting.directions).norm(dim=-1) * root[:, 2:]  # metres at the person
+        usual = away[:, 1:].median().clamp_min(1e-4)
+        weight = sighting.confidence / (1 + (away / (_FAR * usual)).square())
+        root = solved(replace(sighting, confidence=weight))
+    return root
+
+
 def of_build(lengths: Float[Tensor, " K"] | None = None) -> RootRule:
     """As `solved`, for bones of these lengths instead of the lifter's; one for each bone in order.
 
@@ -66,22 +85,41 @@ def of_build(lengths: Float[Tensor, " K"] | None = None) -> RootRule:
     def rule(sighting: Sighting) -> Float[Tensor, "F 3"]:
         own = bone_lengths(sighting.joints, sighting.skeleton)
         wanted = own.median(0).values if lengths is None else lengths.to(own)
-        return solved(replace(sighting, joints=rebuilt(sighting, wanted)))
+        return robust(replace(sighting, joints=rebuilt(sighting, wanted)))
 
     return rule
 
 
-def steady(rule: RootRule, seconds: float) -> RootRule:
-    """Another rule's places averaged over time: direction and depth apart, both change slowly."""
+def steady(rule: RootRule, seconds: float = 0.1, *, depth_seconds: float = 0.3) -> RootRule:
+    """Another rule's places evened out over time: direction and depth apart.
+
+    Around every frame a parabola is laid through its neighbours, so that walking, turning and
+    jumping stay as they are and trembling does not.
+    """
 
     def rule_over_time(sighting: Sighting) -> Float[Tensor, "F 3"]:
         root = rule(sighting)
         depth = root[:, 2:].clamp_min(NEAREST)
-        track = torch.cat([root[:, :2] / depth, depth.log()], 1)
-        track = smoothed(track, seconds * sighting.fps)
-        return torch.cat([track[:, :2], torch.ones_like(depth)], 1) * track[:, 2:].exp()
+        direction = parabolas(root[:, :2] / depth, seconds * sighting.fps)
+        far = parabolas(depth.log(), depth_seconds * sighting.fps)
+        return _along(direction, far[:, 0].exp())
 
     return rule_over_time
+
+
+def scaled_like(rule: RootRule, other: RootRule) -> RootRule:
+    """A rule whose depths are all multiplied by one number, to agree with another's over the clip.
+
+    A person does not grow within a clip, so what another source knows of a frame, however roughly,
+    says how large the person is in all of them.
+    """
+
+    def rescaled(sighting: Sighting) -> Float[Tensor, "F 3"]:
+        root = rule(sighting)
+        ratio = other(sighting)[:, 2].clamp_min(NEAREST) / root[:, 2].clamp_min(NEAREST)
+        return root * ratio.log().median().exp()
+
+    return rescaled
 
 
 def seen_root(depth_from: RootRule) -> RootRule:
@@ -121,9 +159,7 @@ def on_floor(floor: Floor | None = None) -> RootRule:
         down = plane.down.to(root)
         foot, place = _lower_ankle(sighting, down)
         rows = torch.arange(len(root))
-        ray = torch.cat([sighting.directions, torch.ones_like(root[:, None, :1].expand_as(
-            sighting.directions[..., :1]))], -1)[rows, place]
-        steepness = ray @ down
+        steepness = _along(sighting.directions[rows, place], torch.ones_like(root[:, 2])) @ down
         depth = (plane.height - ANKLE_HEIGHT) / steepness.clamp_min(_STEEPNESS) - foot[:, 2]
         meets = (steepness > _STEEPNESS) & (depth > NEAREST)
         depth = torch.where(meets, depth, root[:, 2])
@@ -133,22 +169,48 @@ def on_floor(floor: Floor | None = None) -> RootRule:
 
 
 def floor_of(sighting: Sighting) -> Floor:
-    """The plane below the lower foot of all frames of a clip, taken to be nearly level."""
+    """The plane below the lower foot in all frames of a clip; people stand upright on average.
+
+    It lies in the world that the first answer makes, so it knows no more than that about how far
+    away all of that is.
+    """
     root = solved(sighting)
-    level = torch.tensor([0.0, 1.0, 0.0]).to(root)
-    foot, _ = _lower_ankle(sighting, level)
+    ankles = sighting.joints[:, sighting.skeleton.index("left_ankle", "right_ankle")].mean(1)
+    thorax = sighting.joints[:, sighting.skeleton.index("thorax")[0]]
+    upright = (ankles - thorax).mean(0)
+    upright = upright / upright.norm()
+    foot, _ = _lower_ankle(sighting, upright)
     feet = (foot + root).double()
-    # y = height + slope . (x, z), where slopes cost as much as feet that are off
-    middle = feet.mean(0)
-    away = feet - middle
-    flat = away[:, [0, 2]]
-    normal = flat.T @ flat + _LEVEL * len(feet) * torch.eye(2).to(flat)
-    slope = torch.linalg.solve(normal, flat.T @ away[:, 1])
-    down = torch.stack([-slope[0], torch.ones_like(slope[0]), -slope[1]])
+    down = upright.double()
+    away = feet - feet.mean(0)
+    flat = away - (away @ down)[:, None] * down  # along the floor, were it as the people stand
+    normal = flat.T @ flat + _LEVEL * len(feet) * torch.eye(3).to(flat)
+    slope = torch.linalg.solve(normal, flat.T @ (away @ down))
+    down = down - slope
     down = down / down.norm()
-    # Feet that are in the air are above it: the floor is where most of the lower half are.
-    heights = feet @ down
-    return Floor(down.float(), float(heights.quantile(0.75)) + ANKLE_HEIGHT)
+    # Feet that are in the air are above it: the floor is where the lower ones are.
+    return Floor(down.float(), float((feet @ down).quantile(0.75)) + ANKLE_HEIGHT)
+
+
+def parabolas(track: Float[Tensor, "F D"], sigma: float) -> Float[Tensor, "F D"]:
+    """A track evened out by a parabola through the neighbours of each frame, `sigma` frames wide.
+
+    Frames beyond the ends of the track do not count; where too few are left, it stays as it is.
+    """
+    reach = min(int(_REACH * sigma + 0.5), len(track) - 1)
+    if reach < 2:
+        return track
+    steps = torch.arange(-reach, reach + 1)
+    places = torch.arange(len(track))[:, None] + steps
+    inside = (places >= 0) & (places < len(track))
+    time = steps.to(track) / reach
+    weight = torch.exp(-0.5 * (steps.to(track) / sigma).square()) * inside
+    powers = torch.stack([torch.ones_like(time), time, time.square()], 1)  # (W, 3)
+    near = track[places.clamp(0, len(track) - 1)]
+    normal = torch.einsum("fw,wa,wb->fab", weight, powers, powers)
+    moment = torch.einsum("fw,wa,fwd->fad", weight, powers, near)
+    tiny = 1e-6 * torch.eye(3).to(track)
+    return torch.linalg.solve(normal + tiny, moment)[:, 0]
 
 
 def template_lengths(body: Body, skeleton: Skeleton) -> Float[Tensor, " K"]:
