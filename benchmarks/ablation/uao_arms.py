@@ -14,9 +14,10 @@ from meshreg.fit.roots import (
     Sighting,
     direction_and_depth,
     given,
+    likely,
     of_build,
     on_floor,
-    seen_root,
+    scaled_like,
     solved,
     steady,
 )
@@ -25,8 +26,7 @@ from meshreg.geometry.lens import Lens
 from meshreg.geometry.place_points import smoothed
 
 EVERY = 8  # of a piece's frames one is scored
-SECONDS = 0.3  # over which steady rules average
-CAMERA_DEPTH, CAMERA_SIDE = 0.10, 0.01  # how far off the stand-in for a mesh's camera is, relative
+CAMERA_DEPTH, CAMERA_SIDE = 0.05, 0.005  # how far off the stand-in for a mesh's camera is, relative
 OFF, OFF_SMOOTHED = "off", "off, poses averaged over 0.1 s"
 
 
@@ -34,45 +34,49 @@ OFF, OFF_SMOOTHED = "off", "off, poses averaged over 0.1 s"
 class Steps:
     """What the latent state obeys, for how long."""
 
-    title: str
     iters: int
     w_unc: float
 
 
-STEPS = {
-    "projection": Steps("projection only", 4, 0.0),
-    "weighted": Steps("with uncertainty", 4, 5e-3),
-    "projection16": Steps("projection only, 16 iterations", 16, 0.0),
-    "weighted16": Steps("with uncertainty, 16 iterations", 16, 5e-3),
-}
+PROJECTION, WEIGHTED = Steps(4, 0.0), Steps(4, 5e-3)
+LONG_PROJECTION, LONG_WEIGHTED = Steps(16, 0.0), Steps(16, 5e-3)
+WITH_BOTH = ("true", "solved", "steady", "steady, floor known")  # projection alone as well
+LONG = ("true", "steady")  # sixteen iterations as well
+RULES = (
+    *("true", "solved", "likely", "steady", "steady, stature", "steady, floor known"),
+    *("steady, floor estimated", "steady, mesh camera", "true direction", "true depth"),
+)
+# Name of the arm -> how the root is known, what is obeyed
+ARMS: dict[str, tuple[str, Steps]] = (
+    {f"uncertainty, {rule}": (rule, WEIGHTED) for rule in RULES}
+    | {f"projection, {rule}": (rule, PROJECTION) for rule in WITH_BOTH}
+    | {f"16 uncertainty, {rule}": (rule, LONG_WEIGHTED) for rule in LONG}
+    | {f"16 projection, {rule}": (rule, LONG_PROJECTION) for rule in LONG}
+)
 Rules = dict[str, Callable[[Piece, int], RootRule]]
 
 
 def root_rules(template: Float[Tensor, " K"]) -> Rules:
     """Ways to know the root: the truth, and what can be had without it."""
-    stature = of_build(template)
+    even = steady(likely)
     return {
-        "true": lambda piece, _: given(piece.joints_cam[:, 0]),
+        "true": lambda piece, _: _true(piece),
         "solved": lambda *_: solved,
-        "solved, steady": lambda *_: steady(solved, SECONDS),
-        "stature": lambda *_: stature,
-        "stature, steady": lambda *_: steady(stature, SECONDS),
-        "own build, steady": lambda *_: steady(of_build(), SECONDS),
-        "seen root, steady": lambda *_: steady(seen_root(stature), SECONDS),
-        "known floor, steady": lambda piece, _: steady(
-            direction_and_depth(solved, on_floor(piece.floor)), SECONDS
+        "likely": lambda *_: likely,
+        "steady": lambda *_: even,
+        "steady, stature": lambda *_: scaled_like(even, of_build(template)),
+        "steady, floor known": lambda piece, _: scaled_like(even, on_floor(piece.floor)),
+        "steady, floor estimated": lambda *_: direction_and_depth(even, on_floor()),
+        "steady, mesh camera": lambda piece, number: scaled_like(
+            even, given(inexact(piece.joints_cam[:, 0], number))
         ),
-        "estimated floor, steady": lambda *_: steady(
-            direction_and_depth(solved, on_floor()), SECONDS
-        ),
-        "true direction, solved depth": lambda piece, _: direction_and_depth(
-            given(piece.joints_cam[:, 0]), solved
-        ),
-        "solved direction, true depth": lambda piece, _: direction_and_depth(
-            solved, given(piece.joints_cam[:, 0])
-        ),
-        "mesh camera": lambda piece, number: given(inexact(piece.joints_cam[:, 0], number)),
+        "true direction": lambda piece, _: direction_and_depth(_true(piece), even),
+        "true depth": lambda piece, _: direction_and_depth(even, _true(piece)),
     }
+
+
+def _true(piece: Piece) -> RootRule:
+    return given(piece.joints_cam[:, 0])
 
 
 def inexact(root: Float[Tensor, "T 3"], number: int) -> Float[Tensor, "T 3"]:
@@ -136,9 +140,13 @@ def errors_off(first: Told, judged: Judged) -> dict[str, Float[Tensor, " P"]]:
 
 
 def errors_on(
-    network: nn.Module, first: Told, judged: Judged, rule: Callable[[Piece, int], RootRule], s: Steps
+    network: nn.Module,
+    first: Told,
+    judged: Judged,
+    rule: Callable[[Piece, int], RootRule],
+    s: Steps,
 ) -> dict[str, Float[Tensor, " P"]]:
-    """Of refined poses, and how far off the root was: its depth, its direction, in parts of both."""
+    """Of refined poses, and how far off the root was: its depth, and its direction."""
     pairs = list(zip(first.sightings, judged.pieces, strict=True))
     roots = [rule(piece, k)(sighting)[::EVERY] for k, (sighting, piece) in enumerate(pairs)]
     lenses = [piece.lens.frames(slice(None, None, EVERY)) for piece in judged.pieces]

@@ -58,8 +58,13 @@ def chosen_track(tracks: list[Track], person: int | None) -> Track:
     """The track of a number, or the one with the most frames.
 
     Raises:
-        InputError: if there is no such number; it says which there are.
+        InputError: if there is no such number, it says which there are; or nobody at all.
     """
+    if not tracks:
+        raise InputError(
+            "no frame shows a joint: all are without confidence or no numbers, so nothing can be "
+            "lifted."
+        )
     longest = sorted(tracks, key=lambda track: -track.num_seen)
     if person is None:
         return longest[0]

@@ -1,7 +1,7 @@
 """Where a lifted person is: ways to estimate the root joint's place without being told.
 
 Every rule takes what a clip shows and what the lifter first said of it; functions of rules combine
-them, such as `steady(robust)`.
+them, such as `steady(likely)`.
 """
 
 from collections.abc import Callable
@@ -16,11 +16,12 @@ from meshreg.body.skeleton import Skeleton
 from meshreg.body.smpl import Body
 from meshreg.geometry.place_points import NEAREST, translation_from_pixels
 
+DETECTION_ERROR = 0.02  # metres at the person: how far off a detector's joints usually are
 ANKLE_HEIGHT = 0.08  # metres above the floor of a foot that stands on it
 _STEEPNESS = 0.05  # sine of the angle between ray and floor below which they hardly meet
 _LEVEL = 1.0  # how strongly, in square metres of each frame, people are taken to stand upright
 _REWEIGHTINGS = 3
-_FAR = 3.0  # times the usual distance: detections that count half
+_FAR = 3.0  # standard deviations: detections so far off count half
 _REACH = 3.0  # standard deviations at which the window over time ends
 
 
@@ -41,7 +42,7 @@ class Sighting:
         return self.confidence * torch.exp(-self.log_scale)
 
 
-RootRule = Callable[[Sighting], Float[Tensor, "F 3"]]
+RootRule = Callable[[Sighting], Tensor]  # (F, 3) metres, camera frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,24 +61,32 @@ def solved(sighting: Sighting) -> Float[Tensor, "F 3"]:
     )
 
 
-def robust(sighting: Sighting) -> Float[Tensor, "F 3"]:
-    """As `solved`, but joints that project far from their detections count less and less.
+def likely(sighting: Sighting) -> Float[Tensor, "F 3"]:
+    """As `solved`, but every equation weighs as much as its expected error allows.
 
-    Far is measured by the median of the clip, so that detections in wrong places drop out.
+    That is the detector's together with the lifter's own, which the root joint does not have: poses
+    are measured from it. Detections much farther off than that count less and less.
     """
-    root = solved(sighting)
+    variance = DETECTION_ERROR**2 + torch.exp(2 * sighting.log_scale)
+    weight = sighting.confidence / variance
+    identity = torch.eye(3).to(weight)
+
+    def place(weight: Float[Tensor, "F J"]) -> Float[Tensor, "F 3"]:
+        share = weight / weight.amax(1, keepdim=True).clamp_min(1e-9)
+        return translation_from_pixels(sighting.joints, sighting.directions, identity, share)
+
+    root = place(weight)
     for _ in range(_REWEIGHTINGS):
         placed = sighting.joints + root[:, None]
         seen = placed[..., :2] / placed[..., 2:].clamp_min(NEAREST)
-        away = (seen - sighting.directions).norm(dim=-1) * root[:, 2:]  # metres at the person
-        usual = away[:, 1:].median().clamp_min(1e-4)
-        weight = sighting.confidence / (1 + (away / (_FAR * usual)).square())
-        root = solved(replace(sighting, confidence=weight))
+        away = (seen - sighting.directions) * root[:, None, 2:]  # metres at the person
+        surprise = away.square().sum(-1) / variance
+        root = place(weight / (1 + surprise / _FAR**2))
     return root
 
 
 def of_build(lengths: Float[Tensor, " K"] | None = None) -> RootRule:
-    """As `solved`, for bones of these lengths instead of the lifter's; one for each bone in order.
+    """As `likely`, for bones of these lengths instead of the lifter's; one for each bone in order.
 
     Without lengths, they are the medians over the clip, for people do not grow between frames.
     """
@@ -85,7 +94,7 @@ def of_build(lengths: Float[Tensor, " K"] | None = None) -> RootRule:
     def rule(sighting: Sighting) -> Float[Tensor, "F 3"]:
         own = bone_lengths(sighting.joints, sighting.skeleton)
         wanted = own.median(0).values if lengths is None else lengths.to(own)
-        return robust(replace(sighting, joints=rebuilt(sighting, wanted)))
+        return likely(replace(sighting, joints=rebuilt(sighting, wanted)))
 
     return rule
 
@@ -122,16 +131,6 @@ def scaled_like(rule: RootRule, other: RootRule) -> RootRule:
     return rescaled
 
 
-def seen_root(depth_from: RootRule) -> RootRule:
-    """Where the root joint was detected, as far away as another rule says."""
-
-    def rule(sighting: Sighting) -> Float[Tensor, "F 3"]:
-        place = sighting.skeleton.parents.index(-1)
-        return _along(sighting.directions[:, place], depth_from(sighting)[:, 2])
-
-    return rule
-
-
 def direction_and_depth(direction: RootRule, depth: RootRule) -> RootRule:
     """Where one rule says, as far away as the other says."""
 
@@ -148,13 +147,13 @@ def given(root: Float[Tensor, "F 3"]) -> RootRule:
 
 
 def on_floor(floor: Floor | None = None) -> RootRule:
-    """As far away as the lower foot is, which stands on a floor; direction as `solved`.
+    """As far away as the lower foot is, which stands on a floor; direction as `likely`.
 
     Without a floor, it is estimated by `floor_of` from all of the clip.
     """
 
     def rule(sighting: Sighting) -> Float[Tensor, "F 3"]:
-        root = solved(sighting)
+        root = likely(sighting)
         plane = floor_of(sighting) if floor is None else floor
         down = plane.down.to(root)
         foot, place = _lower_ankle(sighting, down)
@@ -174,7 +173,7 @@ def floor_of(sighting: Sighting) -> Floor:
     It lies in the world that the first answer makes, so it knows no more than that about how far
     away all of that is.
     """
-    root = solved(sighting)
+    root = likely(sighting)
     ankles = sighting.joints[:, sighting.skeleton.index("left_ankle", "right_ankle")].mean(1)
     thorax = sighting.joints[:, sighting.skeleton.index("thorax")[0]]
     upright = (ankles - thorax).mean(0)
@@ -223,9 +222,7 @@ def template_lengths(body: Body, skeleton: Skeleton) -> Float[Tensor, " K"]:
         return bone_lengths(regressor.from_used_vertices(vertices), skeleton)[0]
 
 
-def bone_lengths(
-    joints: Float[Tensor, "F J 3"], skeleton: Skeleton
-) -> Float[Tensor, "F K"]:
+def bone_lengths(joints: Float[Tensor, "F J 3"], skeleton: Skeleton) -> Float[Tensor, "F K"]:
     """Of every bone in every frame."""
     children, parents = (list(side) for side in zip(*skeleton.bones, strict=True))
     return (joints[:, children] - joints[:, parents]).norm(dim=-1)
@@ -257,7 +254,5 @@ def _lower_ankle(
     return sighting.joints[torch.arange(len(place)), place], place
 
 
-def _along(
-    direction: Float[Tensor, "F 2"], depth: Float[Tensor, " F"]
-) -> Float[Tensor, "F 3"]:
+def _along(direction: Float[Tensor, "F 2"], depth: Float[Tensor, " F"]) -> Float[Tensor, "F 3"]:
     return torch.cat([direction, torch.ones_like(direction[:, :1])], 1) * depth[:, None]

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from meshreg.body.skeleton import Skeleton
@@ -23,6 +23,7 @@ from meshreg.geometry.lens import Lens
 from meshreg.geometry.mirror import mirror
 from meshreg.lifters.lifting import clip_sizes, joint_set_of
 from meshreg.lifters.uao import KnowsUncertainty, UncertainPoses
+from meshreg.lifters.uao_fused import fused
 
 BATCH = 16  # frames at once; more no longer fit into a core's cache
 
@@ -54,7 +55,7 @@ def optimize_latent(  # noqa: PLR0913
     keypoints2d: Float[Tensor, "F J 2"],
     camera: Lens,
     *,
-    root: Float[Tensor, "F 3"] | RootRule,
+    root: Float[Tensor, "R 3"] | RootRule,
     iters: int = 4,
     lr: float = 1e-3,
     w_proj: float = 1.0,
@@ -76,6 +77,7 @@ def optimize_latent(  # noqa: PLR0913
     """
     joints = joint_set_of(clip_sizes(lifter).num_joints, joint_set)
     _check(lifter, keypoints2d, camera)
+    lifter = fused(lifter)
     if confidence is None:
         confidence = torch.ones_like(keypoints2d[..., 0])
     steps = Steps(iters, lr, w_proj, w_unc)
@@ -120,8 +122,7 @@ def first_answer(
             said = _both_sides(lifter, _with_mirrored(x, sides), sides)
             poses.append(said.poses.mean(1))
             scales.append(said.log_scale.mean(1))
-    first = torch.cat(poses)
-    first = first - first[:, [joints.parents.index(-1)]]
+    first = _from_root(torch.cat(poses), joints)
     return UncertainPoses(poses=first[:, None], log_scale=torch.cat(scales)[:, None])
 
 
@@ -145,10 +146,8 @@ class _Scene:
 
     def screen_distance(self, poses: Float[Tensor, "F S J 3"]) -> Float[Tensor, "F S"]:
         """How far from the detections the joints of each side project, on average."""
-        place = self.joints.parents.index(-1)
-        placed = poses + self.root[:, None, None]
-        is_root = torch.arange(poses.shape[2], device=poses.device) == place
-        placed = torch.where(is_root[:, None], self.root[:, None, None], placed)
+        root = self.root[:, None, None]
+        placed = torch.where(_is_root(poses, self.joints), root, poses + root)
         seen = self.camera.project(placed.flatten(1, 2)).unflatten(1, poses.shape[1:3])
         away = (seen - self.x[:, None]).norm(dim=-1)
         return (away * self.confidence[:, None]).mean(-1)
@@ -181,11 +180,9 @@ def _refined(
     with torch.no_grad():
         last = _both_sides(lifter, moving, sides)
     first = first or last
-    place = scene.joints.parents.index(-1)
-    final, before = last.poses.mean(1), first.poses.mean(1)
     return Refined(
-        poses=final - final[:, [place]] * _only(place, final),
-        first=before - before[:, [place]] * _only(place, before),
+        poses=_from_root(last.poses.mean(1), scene.joints),
+        first=_from_root(first.poses.mean(1), scene.joints),
         log_scale=first.log_scale.mean(1),
         root=scene.root,
         moved=(moving - start).detach(),
@@ -193,9 +190,14 @@ def _refined(
     )
 
 
-def _only(place: int, poses: Float[Tensor, "F J 3"]) -> Float[Tensor, "J 1"]:
-    """One at a joint, zero at the others: the root becomes zero, the others stay."""
-    return (torch.arange(poses.shape[1], device=poses.device) == place).to(poses)[:, None]
+def _from_root(poses: Float[Tensor, "F J 3"], joints: Skeleton) -> Float[Tensor, "F J 3"]:
+    """The root joint becomes zero, and the others stay, as released: networks learn it to be so."""
+    return torch.where(_is_root(poses, joints), 0.0, poses)
+
+
+def _is_root(poses: Float[Tensor, "*batch J 3"], joints: Skeleton) -> Bool[Tensor, "J 1"]:
+    places = torch.arange(poses.shape[-2], device=poses.device)
+    return (places == joints.parents.index(-1))[:, None]
 
 
 def _with_mirrored(
@@ -254,7 +256,9 @@ def _check(lifter: nn.Module, x: Float[Tensor, "F J 2"], camera: Lens) -> None:
         )
     sizes = clip_sizes(lifter)
     if sizes.frames != 1:
-        raise InputError(f"this lifter sees {sizes.frames} frames at once: give one of single ones.")
+        raise InputError(
+            f"this lifter sees {sizes.frames} frames at once: give one of single ones."
+        )
     if not len(x):
         raise InputError("the clip has no frames with a person: give at least one.")
     if x.shape[1] != sizes.num_joints:

@@ -18,6 +18,11 @@ from meshreg.lifters.staged import check_clip
 from meshreg.lifters.uao import EPS, Block, GraphMLP, Head, SkeletonMix, UncertainPoses, UShape
 
 
+def fused(network: nn.Module) -> nn.Module:
+    """The faster twin of a lifter, if it has one; else the lifter itself."""
+    return FusedGraphMLP(network) if isinstance(network, GraphMLP) else network
+
+
 class FusedGraphMLP(nn.Module):
     """A `GraphMLP` that cannot be trained; its outputs agree up to rounding."""
 
