@@ -20,12 +20,14 @@ from meshreg.train.lifter_config import LifterConfig
 ROOT = Path(__file__).parents[1] / "configs" / "lifters"
 LARGE, SMALL = sorted(ROOT.glob("*.yaml")), sorted((ROOT / "small").glob("*.yaml"))
 NAMES = {"ktpformer", "convformer", "hot", "gla_gcn", "mixste", "tcn_baseline", "mlp_baseline"}
+NAMES |= {"uao"}
 # Sizes at which the large ones take a step within a second; the rest of the config stays.
 TINY = {
     "convformer": {"width": 8, "kernels": [3], "num_heads": 2},
     "gla_gcn": {"width": 8},
     "tcn_baseline": {"width": 8},
     "mlp_baseline": {"width": 8},
+    "uao": {"width": 8, "hidden": 8, "depth": 1, "joint_growth": 1},
     "hot_mixste": {"width": 8, "hidden": 8, "depth": 2, "num_heads": 2, "keep": 3, "after": 1},
 }
 TRANSFORMER = {"width": 8, "hidden": 8, "depth": 2, "num_heads": 2}
@@ -133,6 +135,8 @@ BAD = {
     'data.judged=["77"]': "no clip is left",
     'data.judged=["Anna"]': "numbers",
     "losses.sequence=1": "global_head",
+    "losses.uncertainty=1": "for uao, not tcn_baseline",
+    "data.history=-1": "0 to 100",
     "losses.velocity=-1": "0 or more",
     "data.kind=h36m": "detections",
     "model.joint_set=coco25": "joint set",

@@ -22,6 +22,7 @@ from meshreg.data.lifting_motion import (
 from meshreg.data.lifting_settings import CLEAN, CameraSettings, NoiseSettings
 from meshreg.data.motion import load_motion
 from meshreg.errors import InputError
+from meshreg.geometry.mirror import mirror
 from meshreg.geometry.screen import to_screen
 
 H36M = skeleton("h36m17")
@@ -178,3 +179,22 @@ def test_level_cameras_do_not_look_up_or_down() -> None:
     middle = views.to_camera(((low + high) / 2)[:, None, None])[:, 0]
     seen = views.project(middle[:, None])[:, 0, 0]
     assert float((seen[:, 1] - views.size[:, 1] / 2).abs().max()) > 50, "people move up and down"
+
+
+def test_with_a_history_single_frames_know_lost_joints(clips: WorldClips) -> None:
+    noise = NoiseSettings(clean=0.0, tremble=0.0, outliers=0.0, missed=0.3, run=4.0)
+
+    def windows(errors: NoiseSettings, history: int) -> MotionWindows:
+        return MotionWindows(clips, 1, 256, CameraSettings(), errors, history=history)
+
+    alone, later = windows(noise, 0).at(0), windows(noise, 8).at(0)
+    assert later.x.shape == (256, 1, 17, 2) and later.poses.shape == (256, 1, 17, 3)
+    assert later.known.shape == (256, 1) and bool((later.known == 1).all())
+    # Mirroring is drawn after the errors, so compare with both the clean window and its image.
+    for batch, history, low, high in ((alone, 0, 0.0, 1e-9), (later, 8, 0.1, 0.5)):
+        clean = windows(CLEAN, history).at(0)
+        sides = torch.stack([clean.x, mirror(clean.x, H36M.flip)])
+        away = (batch.x - sides).norm(dim=-1)  # (2, B, 1, J)
+        side = away.mean((2, 3)).argmin(0)
+        moved = (away[side, torch.arange(256)] > 1e-4).float().mean()
+        assert low <= moved <= high, history

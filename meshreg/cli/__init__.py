@@ -15,6 +15,7 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser
 
 import meshreg
+from meshreg.cli.lift_options import RefinedLiftOptions
 from meshreg.cli.messages import plain_message
 from meshreg.cli.options import (
     AddOptions,
@@ -23,7 +24,6 @@ from meshreg.cli.options import (
     EvaluateOptions,
     FitOptions,
     LearnPriorOptions,
-    LiftOptions,
     ListOptions,
     PosePriorOptions,
     PredictOptions,
@@ -38,7 +38,7 @@ BAD_INPUT, INTERRUPTED = 2, 130
 COMMANDS: dict[tuple[str, ...], tuple[type, str, str]] = {
     ("predict",): (PredictOptions, "meshreg.cli.predict", "run_predict"),
     ("fit",): (FitOptions, "meshreg.cli.fit", "run_fit"),
-    ("lift",): (LiftOptions, "meshreg.cli.lift", "run_lift"),
+    ("lift",): (RefinedLiftOptions, "meshreg.cli.lift", "run_lift"),
     ("models", "list"): (ListOptions, "meshreg.cli.models", "run_list"),
     ("models", "add"): (AddOptions, "meshreg.cli.models", "run_add"),
     ("models", "bake"): (BakeOptions, "meshreg.cli.models", "run_bake"),

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshreg.cli.device import check_device
+from meshreg.cli.lift_options import RefinedLiftOptions
+from meshreg.cli.lift_refine import check_refinement, refined_joints
 from meshreg.cli.options import LiftOptions
 from meshreg.errors import InputError
 from meshreg.files import check_writable
@@ -55,7 +57,7 @@ class Rates:
         return torch.linspace(0, len(self.steps(length)) - 1, length, dtype=torch.float64)
 
 
-def run_lift(options: LiftOptions) -> None:
+def run_lift(options: RefinedLiftOptions) -> None:
     """Read, lift, fit, write, report; everything is computed before the first file is written."""
     from rich.console import Console
 
@@ -65,6 +67,7 @@ def run_lift(options: LiftOptions) -> None:
     from meshreg.data.tracks import chosen_track, tracks_of
 
     _check_options(options)
+    check_refinement(options)
     check_device(options.device)
     clip = read_clip(options.keypoints, joint_set=options.joint_set)
     size = _picture_size(options, clip)
@@ -76,7 +79,12 @@ def run_lift(options: LiftOptions) -> None:
     check_writable(options.out)  # before the work rather than after it
     console = Console(highlight=False, markup=False, soft_wrap=True)
     fps, fps_source = _fps(options, clip)
-    sequence = _lifted(network, known, track, camera, Rates(fps, trained_fps), flip=options.flip)
+    rates = Rates(fps, trained_fps)
+    if options.refine == "none":
+        joints = _lifted(network, known, camera, rates, flip=options.flip)
+    else:
+        joints = refined_joints(options, network, known, camera, fps)
+    sequence = _placed(joints, known, track, camera, fps)
     moving = _body_motion(options, sequence, console) if options.mesh else None
     _report(console, options, track, known, len(tracks), fps_source)
     write_results(options, sequence, moving, console)
@@ -179,21 +187,12 @@ def load_network(options: LiftOptions) -> "tuple[nn.Module, float | None]":
 
 
 # --- the work -------------------------------------------------------------------------------------
-def _lifted(  # noqa: PLR0913
-    network: "nn.Module",
-    known: "LifterInput",
-    track: "Track",
-    camera: "Camera",
-    rates: Rates,
-    *,
-    flip: bool,
-) -> "SkeletonSequence":
-    """The skeleton, and where the camera says it is."""
+def _lifted(
+    network: "nn.Module", known: "LifterInput", camera: "Camera", rates: Rates, *, flip: bool
+) -> "Tensor":
+    """The skeleton of every frame of the film, metres from the root joint."""
     import torch
 
-    from meshreg.data.lifter_input import H36M
-    from meshreg.data.skeleton_sequence import SkeletonSequence, check_sequence
-    from meshreg.geometry.place_points import smoothed, translation_from_pixels
     from meshreg.geometry.time_steps import sampled_at
     from meshreg.lifters.lifting import lift
 
@@ -207,16 +206,29 @@ def _lifted(  # noqa: PLR0913
         confidence=sampled_at(confidence, taken),
         flip=flip,
     ).float()
-    joints = sampled_at(joints, rates.back(len(points)))
+    return sampled_at(joints, rates.back(len(points)))
+
+
+def _placed(
+    joints: "Tensor", known: "LifterInput", track: "Track", camera: "Camera", fps: float
+) -> "SkeletonSequence":
+    """The skeleton where the camera says it is."""
+    import torch
+
+    from meshreg.data.lifter_input import H36M
+    from meshreg.data.skeleton_sequence import SkeletonSequence, check_sequence
+    from meshreg.geometry.place_points import smoothed, translation_from_pixels
+
+    points = torch.from_numpy(known.keypoints_px)
     # Filled gaps count a little: a frame without any joint needs a place, too. Only joints that all
     # joint sets agree about count, for spine and head may be built by a rule.
     limbs = torch.tensor([i != j for i, j in enumerate(H36M.flip)])
-    weight = confidence.clamp_min(0.01) * limbs
+    weight = torch.from_numpy(known.confidence).clamp_min(0.01) * limbs
     root = translation_from_pixels(joints, points, camera.K, weight)
     sequence = SkeletonSequence(
         joints_cam=joints.numpy(),
-        root_cam=smoothed(root, SMOOTH_SECONDS * rates.film).numpy(),
-        fps=float(rates.film),
+        root_cam=smoothed(root, SMOOTH_SECONDS * fps).numpy(),
+        fps=float(fps),
         camera_source=camera.source,
         start_frame=track.start,
     )

@@ -123,7 +123,8 @@ class MotionWindows:
     """Endless windows from cameras drawn anew; rare categories come more often than their share.
 
     A category of a hundredth of the frames makes up a tenth as many windows as the rest. With
-    `overhang`, windows may begin so many frames before their clip and end so many after it.
+    `overhang`, windows may begin so many frames before their clip and end so many after it; with
+    `history`, the detector's errors begin so many frames before the window.
     Batch `number` is the same whenever it is asked for.
     """
 
@@ -135,6 +136,7 @@ class MotionWindows:
     seed: int = 0
     rank: int = 0
     overhang: int = 0
+    history: int = 0
     _boxes: Float[Tensor, "C 2 3"] = field(init=False)  # around each clip
 
     def __post_init__(self) -> None:
@@ -150,11 +152,12 @@ class MotionWindows:
         slack = length - self.frames + 2 * self.overhang
         shift = torch.rand(len(clip), generator=generator) * (slack.abs() + 1)
         shift = shift.floor().long() * slack.sign() - self.overhang
-        places = shift[:, None] + torch.arange(self.frames)
+        places = shift[:, None] + torch.arange(-self.history, self.frames)
         kept = torch.minimum(places.clamp_min(0), length[:, None] - 1)
         world = self.clips.joints_world[start[:, None] + kept]
         x, cam = self._seen(world, clip, generator)
         is_mirrored = torch.rand(len(clip), 1, 1, 1, generator=generator) < 0.5
+        x, cam, kept, places = (part[:, self.history :] for part in (x, cam, kept, places))
         joints = self.clips.joints
         cam = torch.where(is_mirrored, mirror(cam, joints.flip), cam)
         return LiftingBatch(

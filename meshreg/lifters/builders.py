@@ -16,6 +16,7 @@ from meshreg.lifters.ktpformer import ktpformer
 from meshreg.lifters.mhformer import mhformer, tpc_mhformer
 from meshreg.lifters.mixste import mixste
 from meshreg.lifters.motionbert import hot_motionbert, motionbert
+from meshreg.lifters.uao import uao
 
 LIFTERS: dict[str, Callable[..., nn.Module]] = {
     "mixste": mixste,
@@ -30,8 +31,9 @@ LIFTERS: dict[str, Callable[..., nn.Module]] = {
     "gla_gcn": gla_gcn,
     "tcn_baseline": tcn_baseline,
     "mlp_baseline": mlp_baseline,
+    "uao": uao,
 }
-_WITH_BONES = ("ktpformer", "gla_gcn")  # these know which joints are linked
+_WITH_BONES = ("ktpformer", "gla_gcn", "uao")  # these know which joints are linked
 
 
 @dataclass(frozen=True)

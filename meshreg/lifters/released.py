@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from meshreg.body.skeleton import Skeleton, skeleton
 from meshreg.errors import InputError
-from meshreg.lifters import gla_gcn, hot, ktpformer, mhformer, mixste, motionbert
+from meshreg.lifters import gla_gcn, hot, ktpformer, mhformer, mixste, motionbert, uao
 
 Weights = Mapping[str, Tensor]
 Names = tuple[tuple[str, str], ...]
@@ -194,6 +194,18 @@ def _motionbert_sizes(weights: Weights) -> dict[str, int]:
     }
 
 
+def _uao_sizes(weights: Weights) -> dict[str, int]:
+    grown, num_joints = weights["blocks.0.joints.into.0.weight"].shape
+    hidden, width = weights["blocks.0.channels.into.0.weight"].shape
+    return {
+        "num_joints": num_joints,
+        "width": width,
+        "hidden": hidden,
+        "depth": num_layers(weights, "blocks."),
+        "joint_growth": grown // num_joints,
+    }
+
+
 def with_bones(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
     """A builder that takes a number of joints: no file holds the bones, its data set has them."""
 
@@ -263,5 +275,11 @@ RELEASES: dict[str, Release] = {
         sizes=inside_hourglass(_motionbert_sizes),
         build=motionbert.hot_motionbert,
         options=("after",),
+    ),
+    "uao": Release(
+        names=uao.RELEASED_NAMES,
+        sizes=_uao_sizes,
+        build=with_bones(uao.uao),
+        options=("joint_set", "dropout", "drop_path"),
     ),
 }

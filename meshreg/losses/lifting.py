@@ -1,5 +1,6 @@
 """Losses of lifted clips: positions, their changes in time, and bones; metres in, metres out."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -46,6 +47,20 @@ def position_loss(
 ) -> Float[Tensor, ""]:
     """Weighted MPJPE: the mean over joints of weight times distance (weights need not sum to 1)."""
     return weighted_mean(((pred - target).norm(dim=-1) * weight).mean(-1), known)
+
+
+def uncertainty_loss(
+    pred: Float[Tensor, "B T J 3"],
+    log_scale: Float[Tensor, "B T J"],
+    target: Float[Tensor, "B T J 3"],
+    known: Float[Tensor, "B T"],
+) -> Float[Tensor, ""]:
+    """Distances in units of what the network expects of them, and the price of expecting much.
+
+    Least where exp(log_scale) is the mean distance: of all that a joint cannot be known from.
+    """
+    distance = (pred - target).norm(dim=-1)
+    return weighted_mean((distance * torch.exp(-log_scale) + log_scale).mean(-1), known)
 
 
 def smoothness_loss(

@@ -28,6 +28,8 @@ class LifterDataConfig:
         shapes: Of motion: bodies of different build per clip.
         views: Of motion: cameras per judged clip.
         judge_frames: Only so many frames of each judged clip, while training.
+        history: Of motion: frames before each window in which the detector's errors begin, so that
+            windows of a frame know joints that were lost some time ago.
         noise: Of motion: the errors of the detector.
         camera: Of motion: where cameras stand.
         target_turn: Degrees by which true poses, not what is seen of them, are turned in the
@@ -48,6 +50,7 @@ class LifterDataConfig:
     shapes: int = 4
     views: int = 1
     judge_frames: int = 243
+    history: int = 0
     noise: NoiseSettings = NoiseSettings()
     camera: CameraSettings = CameraSettings()
     target_turn: float = 0.0
@@ -65,6 +68,8 @@ class LifterDataConfig:
         for name, most in (("target_turn", 180.0), ("target_scale", 0.99)):
             if not 0 <= getattr(self, name) <= most:
                 raise InputError(f"data.{name} must be 0 to {most:g}, not {getattr(self, name)}.")
+        if not 0 <= self.history <= 100:
+            raise InputError(f"data.history must be 0 to 100, not {self.history}.")
         for name in ("detections", "cameras"):
             needed = self.kind in ("h36m", "humaneva")
             if needed != (getattr(self, name) is not None):
@@ -119,6 +124,7 @@ class LifterLossConfig:
         bone_length: Differences in the lengths of bones.
         bone_direction: Differences in where bones point.
         sequence: Of GLA-GCN with a global branch: distances of the joints of all frames.
+        uncertainty: Of UAO: distances compared with those that the network expects; alone.
         joints: "weighted" lets ends of limbs count more, as MixSTE does.
     """
 
@@ -128,6 +134,7 @@ class LifterLossConfig:
     bone_length: float = 0.0
     bone_direction: float = 0.0
     sequence: float = 0.0
+    uncertainty: float = 0.0
     joints: Literal["equal", "weighted"] = "equal"
 
     def __post_init__(self) -> None:
@@ -181,4 +188,8 @@ class LifterConfig:
             raise InputError(
                 "losses.sequence is for gla_gcn with the option global_head: leave it out, or add "
                 "the option."
+            )
+        if self.losses.uncertainty > 0 and self.model.builder != "uao":
+            raise InputError(
+                f"losses.uncertainty is for uao, not {self.model.builder}: leave it out."
             )

@@ -104,6 +104,7 @@ def _of_motion(
         seed=seed,
         rank=rank,
         overhang=middle(sizes.frames) if sizes.predicts == "centre" else 0,
+        history=config.history,
     )
     taught = _unsteady(batches, config, seed=seed, rank=rank)
     return LifterData(

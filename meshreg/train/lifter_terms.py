@@ -12,12 +12,14 @@ from meshreg.data.lifting import LiftingBatch
 from meshreg.geometry.windows import middle
 from meshreg.lifters.gla_gcn import LocalGlobal
 from meshreg.lifters.hot import KeptPoses
+from meshreg.lifters.uao import UncertainPoses
 from meshreg.losses.lifting import (
     bone_direction_loss,
     bone_length_loss,
     joint_weights,
     position_loss,
     smoothness_loss,
+    uncertainty_loss,
     velocity_loss,
 )
 from meshreg.losses.terms import Term
@@ -39,14 +41,19 @@ class LifterTerms(nn.Module):
         self, predict: Callable[..., Any], batch: LiftingBatch, step: int
     ) -> Mapping[str, Term]:
         """The terms; they measure the frames that the network predicts."""
-        whole = {"whole": True} if self.config.sequence > 0 else {}
+        wants_more = max(self.config.sequence, self.config.uncertainty) > 0
+        whole = {"whole": True} if wants_more else {}
         output = predict(batch.x, **whole)
         values: dict[str, Callable[[], Tensor]] = {}
         if isinstance(output, LocalGlobal):
             poses = output.sequence
             values["sequence"] = lambda: position_loss(poses, batch.poses, self.weight, batch.known)
             output = output.centre
+        log_scale = output.log_scale if isinstance(output, UncertainPoses) else None
+        output = output.poses if isinstance(output, UncertainPoses) else output
         pred, target, known = matched(output, batch)
+        if log_scale is not None:
+            values["uncertainty"] = lambda: uncertainty_loss(pred, log_scale, target, known)
         values |= {
             "position": lambda: position_loss(pred, target, self.weight, known),
             "smoothness": lambda: smoothness_loss(pred, self.weight, known),
