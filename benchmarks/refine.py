@@ -49,6 +49,7 @@ from meshreg.predictor.trusting import seen_joints
 
 BEGIN, END = "<!-- made by benchmarks/refine.py -->", "<!-- end of refine.py -->"
 FEWEST = 6
+CHUNK = 25  # people at once
 NOISE = NoiseSettings(clean=0.0, tremble=0.012, memory=0.0, outliers=0.03, missed=0.0, run=1.0)
 COCO, OWN = SKELETONS["coco17"], SKELETONS["smplx45"]
 MEASURES = ("MPJPE mm", "PA-MPJPE mm", "PVE mm", "2D px", "s")
@@ -152,21 +153,11 @@ def plain(person: Person, fitter: BodyFitter, keypoints: Keypoints) -> Person:
 
 
 def by_trust(
-    people: list[Person],
-    found: list[Keypoints | None],
-    body: Body,
-    trust: TrustSettings,
-    alike: bool,
+    people: list[Person], found: list[Keypoints | None], body: Body, trust: TrustSettings
 ) -> list[Person]:
-    """Refined in batches; `alike` gives all joints of all people the same scales."""
+    """Refined together."""
     prior, _ = load_pose_prior()
-    fitter = TrustingFitter(body=body, prior=prior, trust=trust)
-    if alike:
-        people = with_mean_doubts(people)
-    done: list[Person] = []
-    for begin in range(0, len(people), 25):
-        done += refine_by_trust(people[begin : begin + 25], found[begin : begin + 25], fitter)
-    return done
+    return refine_by_trust(people, found, TrustingFitter(body=body, prior=prior, trust=trust))
 
 
 def with_mean_doubts(people: list[Person]) -> list[Person]:
@@ -193,12 +184,6 @@ def with_mean_doubts(people: list[Person]) -> list[Person]:
     return [replace(person, seen=s) for person, s in zip(people, flat, strict=True)]
 
 
-def timed(act: Callable[[], list[Person]]) -> tuple[list[Person], float]:
-    begin = time.process_time()
-    people = act()
-    return people, (time.process_time() - begin) / len(people)
-
-
 def measure(args: argparse.Namespace) -> None:
     """Run the arms that were asked for and add what came out to the file."""
     torch.set_num_threads(1)
@@ -207,38 +192,42 @@ def measure(args: argparse.Namespace) -> None:
     body = model.body
     batch = everybody(args.data, args.skip, args.count)
     joints = detector_joints(batch, body, seed=0)
-    kept = torch.tensor([n for n, k in enumerate(joints) if k.confidence.sum() >= FEWEST])
-    batch = batch[kept]
+    kept = [n for n, k in enumerate(joints) if k.confidence.sum() >= FEWEST]
+    batch = batch[torch.tensor(kept)]
     people = predicted(model, batch)
-    if args.evidence == "maps":
-        evidence = [map_joints_of(person) for person in people]
-        found: list[Keypoints | None] = [None] * len(people)
-    else:
-        evidence = [joints[n] for n in kept.tolist()]
-        found = list(evidence)
-    fitter, trust = body_fitter(body, FitSettings()), TrustSettings()
-    arms: dict[str, Callable[[], list[Person]]] = {
-        "prediction": lambda: people,
-        "trust": lambda: by_trust(people, found, body, trust, alike=False),
-        "equal": lambda: by_trust(people, found, body, trust, alike=True),
-        "start": lambda: [refine(p, k, fitter) for p, k in zip(people, evidence, strict=True)],
-        "fit": lambda: [plain(p, fitter, k) for p, k in zip(people, evidence, strict=True)],
+    by_maps = args.evidence == "maps"
+    evidence = [map_joints_of(p) for p in people] if by_maps else [joints[n] for n in kept]
+    found: list[Keypoints | None] = [None] * len(people) if by_maps else list(evidence)
+    alike, fitter, trust = with_mean_doubts(people), body_fitter(body, FitSettings()), args.trust
+    arms: dict[str, Callable[[slice], list[Person]]] = {
+        "prediction": lambda some: people[some],
+        "trust": lambda some: by_trust(people[some], found[some], body, trust),
+        "equal": lambda some: by_trust(alike[some], found[some], body, trust),
+        "start": lambda some: [
+            refine(p, k, fitter) for p, k in zip(people[some], evidence[some], strict=True)
+        ],
+        "fit": lambda some: [
+            plain(p, fitter, k) for p, k in zip(people[some], evidence[some], strict=True)
+        ],
     }
-    record = json.loads(args.out.read_text("utf-8")) if args.out.is_file() else {}
+    record = json.loads(args.out.read_text("utf-8")) if args.out.is_file() else {"arms": {}}
     record |= {"evidence": args.evidence, "data": args.data.name, "people": len(people)}
-    own = SKELETONS["smpl24"].joints
-    inside = (batch.joints_px[:, : len(own)] > -0.5) & (
-        batch.joints_px[:, : len(own)] < batch.image.shape[-1] - 0.5
-    )
-    record["whole"] = inside.all(-1).all(-1).tolist()
-    record.setdefault("arms", {})
+    side = batch.image.shape[-1]
+    in_picture = (batch.joints_px > -0.5) & (batch.joints_px < side - 0.5)
+    record["whole"] = in_picture[:, :24].all(-1).all(-1).tolist()
     for name in args.arms:
-        after, seconds = timed(arms[name])
-        rows = {key: value.tolist() for key, value in errors(after, batch, body).items()}
-        record["arms"][name] = rows | {"s": [seconds] * len(after)}
-        print(name, {k: round(float(np.mean(v)), 3) for k, v in record["arms"][name].items()})
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(record), "utf-8")
+        rows = record["arms"][name] = {key: [] for key in MEASURES}
+        for begin in range(0, len(people), CHUNK):
+            some = slice(begin, begin + CHUNK)
+            started = time.process_time()
+            after = arms[name](some)
+            seconds = (time.process_time() - started) / len(after)
+            for key, values in errors(after, batch[some], body).items():
+                rows[key] += values.tolist()
+            rows["s"] += [seconds] * len(after)
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            args.out.write_text(json.dumps(record), "utf-8")
+        print(name, {key: round(float(np.mean(rows[key])), 3) for key in MEASURES}, flush=True)
 
 
 def table(paths: list[Path]) -> list[str]:
@@ -261,8 +250,8 @@ def table(paths: list[Path]) -> list[str]:
 
 def _cell(values: list[float], rows: Tensor, key: str) -> str:
     if key == "s":
-        return f"{values[0]:.2f}" if values[0] > 1e-4 else ""
-    interval = bootstrap_interval(torch.tensor(values)[rows])
+        return f"{np.mean(values):.2f}" if values[0] > 1e-4 else ""
+    interval = bootstrap_interval(torch.tensor(values)[rows[: len(values)]])
     digits = 2 if key == "2D px" else 1
     return f"{interval.mean:.{digits}f} ± {(interval.high - interval.low) / 2:.{digits}f}"
 
@@ -274,10 +263,13 @@ def _differences(record: dict) -> list[str]:
         if name in arms and "trust" in arms:
             parts = []
             for key in MEASURES[:4]:
-                gain = torch.tensor(arms["trust"][key]) - torch.tensor(arms[name][key])
+                other = torch.tensor(arms[name][key])
+                gain = torch.tensor(arms["trust"][key])[: len(other)] - other
                 i = bootstrap_interval(gain)
                 parts.append(f"{key} {i.mean:+.2f} [{i.low:+.2f}, {i.high:+.2f}]")
-            lines.append(f"- calibrated trust minus {ARMS[name]}: {', '.join(parts)}")
+            lines.append(
+                f"- calibrated trust minus {ARMS[name]} ({len(other)} people): {', '.join(parts)}"
+            )
     return lines
 
 
@@ -292,7 +284,7 @@ def main() -> None:
     one.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(ARMS))
     one.add_argument("--model", type=Path)
     one.add_argument("--out", type=Path, required=True)
-    one.set_defaults(act=measure)
+    one.set_defaults(act=measure, trust=TrustSettings())
     other = parts.add_parser("table")
     other.add_argument("files", type=Path, nargs="+")
     other.add_argument("--write", type=Path, help="page whose marked part is replaced")

@@ -15,6 +15,7 @@ from torch import Tensor
 from meshreg.body.keypoints import BodyKeypoints
 from meshreg.body.smpl import Body
 from meshreg.data.keypoints import Keypoints
+from meshreg.errors import InputError
 from meshreg.fit.evidence import SMALLEST_PERSON_PX
 from meshreg.fit.optimize import Stage, minimise
 from meshreg.fit.settings import FitSettings
@@ -88,19 +89,27 @@ class Found:
 
 
 def found_joints(body: Body, people: Sequence[Keypoints | None]) -> Found | None:
-    """Detectors' joints as a batch; None if nobody has any.
+    """Detectors' joints as a batch, in which who has none has joints of no confidence.
 
-    Every Keypoints must be of one joint set; who has none gets joints of no confidence.
+    None if nobody has any.
+
+    Raises:
+        InputError: if they are of several joint sets.
     """
     known = [keypoints for keypoints in people if keypoints is not None]
     if not known:
         return None
-    (name,) = {keypoints.skeleton for keypoints in known}
+    names = sorted({keypoints.skeleton for keypoints in known})
+    if len(names) > 1:
+        raise InputError(
+            f"expected the joints of all people in one set, found {' and '.join(names)}: give them "
+            "in one."
+        )
     empty = torch.zeros(len(known[0].confidence))
     px = [torch.from_numpy(k.points_px) if k else empty[:, None].expand(-1, 2) for k in people]
     confidence = [torch.from_numpy(k.confidence) if k else empty for k in people]
     return Found(
-        points=BodyKeypoints(body, name),
+        points=BodyKeypoints(body, names[0]),
         points_px=torch.stack(px).float(),
         confidence=torch.stack(confidence).float(),
         scale_px=torch.stack([_size(*pair) for pair in zip(px, confidence, strict=True)]),

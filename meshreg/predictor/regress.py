@@ -67,6 +67,11 @@ class Predictor:
         """The body that is predicted; its faces draw the vertices."""
         return self.model.body
 
+    @property
+    def knows_its_doubts(self) -> bool:
+        """Whether people come with what the network saw and how sure it was (`Person.seen`)."""
+        return getattr(self.model, "doubts", None) is not None
+
     def predict(
         self,
         images: Picture | Sequence[Picture],
