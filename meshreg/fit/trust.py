@@ -35,7 +35,8 @@ class TrustSettings:
 
     Args:
         seen: Of the points that the network saw.
-        first: Of the body that the network ended with.
+        first: Of the joints that the network ended with, seen from the pelvis.
+        place: Of the distance that it ended with.
         found: Of joints that somebody else found.
         pose: Of the pose prior.
         turn: Per rad^2 off the network's rotations, for twists that no joint shows.
@@ -44,11 +45,12 @@ class TrustSettings:
     """
 
     seen: float = 0.2
-    first: float = 0.5
-    found: float = 1.0
+    first: float = 0.12
+    place: float = 1.0
+    found: float = 4.0
     pose: float = 0.1
-    turn: float = 4.0
-    steps: int = 80
+    turn: float = 30.0
+    steps: int = 150
     speed: float = 1.0
 
 
@@ -152,6 +154,7 @@ class TrustingFitter:
         terms = {
             "seen": trust.seen * _of_seen(torch.cat([joints, landmarks], 1), belief),
             "first": trust.first * _of_first(joints, belief),
+            "place": trust.place * _of_place(joints, belief),
             "pose": trust.pose * self.prior(v.body_pose),
             "limits": s.limit_weight * self.prior.beyond_limits(v.body_pose),
             "shape": shape_prior(v.betas),
@@ -176,11 +179,16 @@ def _of_seen(points: Float[Tensor, "B 45 3"], belief: Belief) -> Float[Tensor, "
 
 
 def _of_first(joints: Float[Tensor, "B 24 3"], belief: Belief) -> Float[Tensor, " B"]:
-    """How unlikely these joints are after the network's answer."""
+    """How unlikely these joints are, seen from the pelvis, after the network's answer."""
     off = joints - joints[:, :1] - (belief.joints_cam - belief.joints_cam[:, :1])
     scale = torch.stack([belief.across, belief.across, belief.depth], -1).clamp_min(LEAST_SPREAD)
+    return _unlikely(off, scale).sum((1, 2))
+
+
+def _of_place(joints: Float[Tensor, "B 24 3"], belief: Belief) -> Float[Tensor, " B"]:
+    """How unlikely this distance is after the network's answer."""
     far = [part[:, 0, 2].clamp_min(NEAREST).log() for part in (joints, belief.joints_cam)]
-    return _unlikely(off, scale).sum((1, 2)) + _unlikely(far[0] - far[1], belief.place)
+    return _unlikely(far[0] - far[1], belief.place)
 
 
 def _unlikely(error: Float[Tensor, "*shape"], scale: Float[Tensor, "*#shape"]) -> Tensor:
