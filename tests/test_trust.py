@@ -13,6 +13,7 @@ import meshreg
 from meshreg.body.keypoints import BodyKeypoints
 from meshreg.body.skeleton import SKELETONS
 from meshreg.body.smpl import Body, load_body
+from meshreg.cli import main
 from meshreg.data.keypoints import Keypoints
 from meshreg.data.synthetic.rendered import PeopleRecipe
 from meshreg.errors import InputError
@@ -202,3 +203,26 @@ def test_words_of_the_network_are_in_the_pixels_of_the_picture() -> None:
     np.testing.assert_allclose(other.seen.points_scale_px, plain.seen.points_scale_px, rtol=0.02)
     assert plain.seen.points_px.min() > -60 and plain.seen.points_px.max() < 580
     assert 0.01 < plain.seen.across[1:].mean() < 0.3
+
+
+def test_the_command_needs_no_detector(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["predict", str(ASTRONAUT), "--refine"]
+    assert main([*words, f"--out={tmp_path / 'seen'}"]) == 0
+    assert "trusted as far as the network is sure of it" in capsys.readouterr().out
+    joints = ASTRONAUT.with_name("astronaut_keypoints.json")
+    given = [*words, f"--keypoints={joints}", f"--out={tmp_path / 'given'}"]
+    assert main(given) == 0
+    assert main(["predict", str(ASTRONAUT), f"--keypoints={joints}", f"--out={tmp_path}"]) == 0
+    seen, refined, plain = (
+        meshreg.export.load_npz(tmp_path / folder / "astronaut_0.npz")
+        for folder in ("seen", "given", ".")
+    )
+    assert len(seen.keypoints_px) == 0 and len(refined.keypoints_px) == 17
+    sure = refined.keypoints_confidence > 0
+    shown, _ = BodyKeypoints(load_body(), "coco17")(
+        *(torch.from_numpy(x)[None] for x in (plain.betas, plain.pose_rotmat, plain.transl))
+    )
+    before = project(shown, torch.from_numpy(plain.K)[None])[0].numpy() - refined.keypoints_px
+    after = refined.reprojection_px - refined.keypoints_px
+    off = [np.linalg.norm(error[sure], axis=1).mean() for error in (before, after)]
+    assert off[1] < 0.7 * off[0]
