@@ -126,14 +126,14 @@ def test_the_energies_are_likelihoods(
     """Far from the middle they are |error| / scale, as of Laplace distributions."""
     told = belief(body, truth, seen=truth)
     off = replace(told, points_px=told.points_px + torch.tensor([200.0, 0.0]))
-    seen = fitter.energy(truth, truth, off, None)["seen"]
+    seen = fitter.energy(truth, truth, off, None, 0.01)["seen"]
     torch.testing.assert_close(
         seen, torch.full((2,), TrustSettings().seen * 45 * (100 - 0.3)), rtol=1e-3, atol=0
     )
-    first = fitter.energy(truth, truth, told, None)["first"]
+    first = fitter.energy(truth, truth, told, None, 0.01)["first"]
     torch.testing.assert_close(first, torch.zeros(2), atol=1e-3, rtol=0)
     far = replace(told, joints_cam=told.joints_cam + torch.tensor([0.0, 0.0, 2.0]))
-    moved = fitter.energy(truth, truth, far, None)
+    moved = fitter.energy(truth, truth, far, None, 0.01)
     depth = told.joints_cam[:, 0, 2]
     expected = TrustSettings().place * ((depth + 2).log() - depth.log()) / 0.15
     torch.testing.assert_close(moved["place"], expected, rtol=0.1, atol=0.3)

@@ -7,6 +7,7 @@ witnesses: their energies add, and each counts by the inverse of its scale.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -40,7 +41,7 @@ class TrustSettings:
         found: Of joints that somebody else found.
         pose: Of the pose prior.
         turn: Per rad^2 off the network's rotations, for twists that no joint shows.
-        steps: Optimisation steps.
+        steps: Optimisation steps, while found joints are thought to be less and more exact.
         speed: Factor on their sizes.
     """
 
@@ -50,7 +51,7 @@ class TrustSettings:
     found: float = 4.0
     pose: float = 0.1
     turn: float = 30.0
-    steps: int = 150
+    steps: tuple[int, int, int] = (50, 50, 50)
     speed: float = 1.0
 
 
@@ -139,15 +140,25 @@ class TrustingFitter:
     ) -> BodyVariables:
         """The bodies after the fit; `start` is what `belief` is about."""
         assert len(start.betas) == len(belief), (len(start.betas), len(belief))
-        stage = Stage("trust", self.trust.steps, speed=self.trust.speed)
+        s, trust, fitted = self.settings, self.trust, start
+        # Found joints that are far off do not pull before their noise is thought to be large.
         with one_thread():
-            fitted, _ = minimise(start, lambda v: self.energy(v, start, belief, found), stage)
+            for sigma, steps in zip(
+                (s.coarse_sigma, 2 * s.sigma, s.sigma), trust.steps, strict=True
+            ):
+                energy = partial(self.energy, start=start, belief=belief, found=found, sigma=sigma)
+                fitted, _ = minimise(fitted, energy, Stage("trust", steps, speed=trust.speed))
         return fitted
 
     def energy(
-        self, v: BodyVariables, start: BodyVariables, belief: Belief, found: Found | None
+        self,
+        v: BodyVariables,
+        start: BodyVariables,
+        belief: Belief,
+        found: Found | None,
+        sigma: float,
     ) -> dict[str, Float[Tensor, " B"]]:
-        """The terms of every person, nats."""
+        """The terms of every person, nats; `sigma` is of found joints, in sizes of the person."""
         s, trust = self.settings, self.trust
         posed = v.betas, v.pose_rotmat(), v.transl(self.body)
         landmarks, joints = self.landmarks.skin(*posed)
@@ -162,14 +173,16 @@ class TrustingFitter:
         }
         if found is not None:
             points_px = project(found.points(*posed)[0], belief.K)
-            terms["found"] = trust.found * self._of_found(points_px, found)
+            terms["found"] = trust.found * _of_found(points_px, found, sigma)
         return terms
 
-    def _of_found(self, points_px: Float[Tensor, "B J 2"], found: Found) -> Float[Tensor, " B"]:
-        sigma = self.settings.sigma * joint_spread(found.points.skeleton.joints)
-        return robust_reprojection(
-            points_px, found.points_px, found.confidence, sigma_px=sigma * found.scale_px[:, None]
-        )
+
+def _of_found(points_px: Float[Tensor, "B J 2"], found: Found, sigma: float) -> Float[Tensor, " B"]:
+    """How unlikely it is that a detector found these points where it did."""
+    spread = sigma * joint_spread(found.points.skeleton.joints)
+    return robust_reprojection(
+        points_px, found.points_px, found.confidence, sigma_px=spread * found.scale_px[:, None]
+    )
 
 
 def _of_seen(points: Float[Tensor, "B 45 3"], belief: Belief) -> Float[Tensor, " B"]:
