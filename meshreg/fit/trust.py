@@ -49,9 +49,9 @@ class TrustSettings:
     first: float = 0.12
     place: float = 1.0
     found: float = 4.0
-    pose: float = 0.1
+    pose: float = 1.0
     turn: float = 30.0
-    steps: tuple[int, int, int] = (50, 50, 50)
+    steps: tuple[int, int, int] = (100, 50, 50)
     speed: float = 1.0
 
 
