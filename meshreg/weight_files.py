@@ -67,6 +67,18 @@ def read_header(path: Path) -> dict[str, str]:
         return {}
 
 
+def write_header(path: Path, key: str, header: Mapping[str, Any]) -> None:
+    """Add one text to the header of a file, or replace it; tensors stay as they are.
+
+    Raises:
+        MissingFileError: if it is not there.
+        InputError: if it is damaged or something else, or cannot be written.
+    """
+    texts, tensors = read_weights(path, instead="give a file of safetensors.")
+    with written_whole(path) as temporary:
+        save_file(tensors, temporary, metadata=texts | {key: json.dumps(dict(header))})
+
+
 def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path, *, remedy: str) -> None:
     """Copy tensors into the network, all of them or none.
 

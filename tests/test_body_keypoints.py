@@ -137,3 +137,10 @@ def test_gradients_are_finite(body: Body, posed: tuple[Tensor, ...]) -> None:
     inputs = [x.clone().requires_grad_() for x in posed]
     BodyKeypoints(body, "coco17")(*inputs)[0].square().sum().backward()
     assert all(torch.isfinite(x.grad).all() and x.grad.abs().max() > 0 for x in inputs)
+
+
+def test_a_bodys_own_joints_are_not_what_annotators_call_by_their_names(
+    body: Body, posed: tuple[Tensor, ...]
+) -> None:
+    assert_same(BodyKeypoints(body, "smplx45")(*posed)[0], body(*posed).joints)
+    assert_same(BodyKeypoints(body, "smpl24")(*posed)[0], body(*posed).joints[:, :24])

@@ -14,6 +14,8 @@ MIDPOINTS = {
     "mid_hip": ("left_hip", "right_hip"),
 }
 
+OWN_SETS = ("smpl24", "smplx45")  # a body's own joints, not what annotators call by their names
+
 REACH = 0.15  # metres from the pivot at which a keypoint fully shows a rotation
 
 
@@ -84,7 +86,8 @@ def _row(
 ) -> tuple[Tensor, Tensor]:
     """Where one named point is: own regressor of this set, of COCO, landmark vertex, or joint."""
     vertices, joints = torch.zeros(num_vertices), torch.zeros(NUM_JOINTS)
-    for set_name in (target.name, "coco17"):
+    others = () if target.name in OWN_SETS else (target.name, "coco17")
+    for set_name in others:
         if set_name in own and name in SKELETONS[set_name].joints:
             return own[set_name][SKELETONS[set_name].index(name)[0]], joints
     single = Skeleton(name="", joints=(name,), parents=(-1,))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from meshreg.data.keypoints import Keypoints
     from meshreg.export import FitRecord
     from meshreg.fit.smplify import BodyFit, BodyFitter
+    from meshreg.fit.trust import TrustingFitter
     from meshreg.geometry.cameras import Camera
 
 PANEL_PX = 640  # height of the panels of overlay.png
@@ -86,6 +87,15 @@ def body_fitter(body: "Body", settings: FitSettings) -> "BodyFitter":
 
     prior, bank = load_pose_prior()
     return BodyFitter(body=body, prior=prior, bank=bank, rasterizer=rasterizer(), settings=settings)
+
+
+def trusting_fitter(body: "Body", settings: FitSettings) -> "TrustingFitter":
+    """The fit for networks that know how sure they are, with the shipped prior."""
+    from meshreg.fit.trust import TrustingFitter
+    from meshreg.losses.priors import load_pose_prior
+
+    prior, _ = load_pose_prior()
+    return TrustingFitter(body=body, prior=prior, settings=settings)
 
 
 def _fit_with_progress(

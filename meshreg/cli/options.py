@@ -71,7 +71,7 @@ class PredictOptions:
             and nothing else says where people are.
         threshold: Score from which the detector's boxes are taken.
         parse: Find out what people wear, for --refine and to look at.
-        refine: Fit the predicted bodies to 2D joints, given or found, and to parsed clothes.
+        refine: Fit the bodies to 2D joints, given or found or seen by the network, and to clothes.
         detector: Folder with the weights of RT-DETR, which finds people.
         keypoint_detector: Folder with the weights of ViTPose, which finds 2D joints.
         parser: Folder with the weights of SegFormer, which parses clothes.

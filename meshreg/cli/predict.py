@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from meshreg.data.boxes import Boxes, BoxFile
     from meshreg.data.keypoints import Keypoints
     from meshreg.fit.smplify import BodyFitter
+    from meshreg.fit.trust import TrustingFitter
     from meshreg.geometry.cameras import Camera
     from meshreg.models.detectors import ClothingParser, KeypointDetector, PersonDetector
     from meshreg.predictor.person import Person
@@ -36,6 +37,7 @@ class _Tools:
     joints: "KeypointDetector | None"
     clothes: "ClothingParser | None"
     fitter: "BodyFitter | None"
+    trusting: "TrustingFitter | None"  # for networks that know how sure they are
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +114,8 @@ def _box_file(path: Path | None, pictures: list[Path]) -> "BoxFile | None":
 
 
 def _tools(options: PredictOptions, boxes: "BoxFile | None") -> _Tools:
-    from meshreg.cli.fit import body_fitter
-    from meshreg.models.detectors import ClothingParser, KeypointDetector
+    from meshreg.cli.fit import body_fitter, trusting_fitter
+    from meshreg.models.detectors import ClothingParser
     from meshreg.predictor.regress import load_model
 
     body = None
@@ -122,22 +124,40 @@ def _tools(options: PredictOptions, boxes: "BoxFile | None") -> _Tools:
 
         body = load_body(options.body, folder=options.folder)
     predictor = load_model(options.model, body=body)
-    joints = options.refine and options.keypoints is None
-    fitter = body_fitter(predictor.body, options.settings) if options.refine else None
+    knows = predictor.knows_its_doubts
     device = options.device
-    if fitter is not None and device != "cpu":  # the fit stays on the CPU
+    fitter, trusting = None, None
+    if options.refine:
         from copy import deepcopy
 
-        fitter = body_fitter(deepcopy(predictor.body), options.settings)
+        # The fit stays on the CPU.
+        fitted = predictor.body if device == "cpu" else deepcopy(predictor.body)
+        fitter = body_fitter(fitted, options.settings)
+        if knows:
+            trusting = trusting_fitter(fitted, options.settings)
     predictor.model.to(device)
     return _Tools(
         predictor=predictor,
         boxes=boxes,
         people=_person_detector(options),
-        joints=KeypointDetector.load(options.keypoint_detector, device=device) if joints else None,
+        joints=_joint_detector(options, needed=not knows),
         clothes=ClothingParser.load(options.parser, device=device) if options.parse else None,
         fitter=fitter,
+        trusting=trusting,
     )
+
+
+def _joint_detector(options: PredictOptions, *, needed: bool) -> "KeypointDetector | None":
+    """The detector for a refinement without given joints, unless the network's own will do."""
+    from meshreg.models.detectors import KeypointDetector
+
+    asked = needed or options.keypoint_detector is not None or KeypointDetector.cached()
+    if options.refine and options.keypoints is None and asked:
+        found: KeypointDetector = KeypointDetector.load(
+            options.keypoint_detector, device=options.device
+        )
+        return found
+    return None
 
 
 def _person_detector(options: PredictOptions) -> "PersonDetector | None":
@@ -250,20 +270,28 @@ def _refined(
     labels: "list[np.ndarray] | None",
     console: "Console",
 ) -> "list[Person]":
-    """Everybody after a fit; people whose joints are not known stay as they were predicted."""
+    """Everybody after a fit; people of whom too little is known stay as they were predicted."""
     from meshreg.predictor.detect import find_keypoints
-    from meshreg.predictor.refine import keypoints_of, refine
+    from meshreg.predictor.refine import keypoints_of, refine, refine_by_trust
 
     assert tools.fitter is not None
-    known: list[Any] = []
+    known: list[Any] = [None] * len(people)
     if picture.keypoints is not None:
         known = keypoints_of(people, picture.keypoints)
     elif tools.joints is not None:
         known = find_keypoints(picture.image, [person.box for person in people], tools.joints)
+    if tools.trusting is not None:
+        people = refine_by_trust(people, known, tools.trusting)
+        console.print("  refined, every joint trusted as far as the network is sure of it")
+        if labels is None:
+            return people
     refined = []
     for number, (person, keypoints) in enumerate(zip(people, known, strict=True)):
         if keypoints is None:
-            console.print(f"  person {number} was not refined: no joints lie in that box.")
+            if tools.trusting is None:
+                console.print(f"  person {number} was not refined: no joints lie in that box.")
+            else:
+                console.print(f"  person {number}: clothes count only where joints are given, too.")
             refined.append(person)
             continue
         own = labels[number] if labels is not None else None

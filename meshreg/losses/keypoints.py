@@ -25,10 +25,10 @@ def joint_spread(joint_names: tuple[str, ...]) -> Float[Tensor, " J"]:
 
 def robust_reprojection(
     points_px: Float[Tensor, "*batch J 2"],
-    target_px: Float[Tensor, "J 2"],
-    confidence: Float[Tensor, " J"],
+    target_px: Float[Tensor, "*#batch J 2"],
+    confidence: Float[Tensor, "*#batch J"],
     *,
-    sigma_px: float | Float[Tensor, " J"],
+    sigma_px: float | Float[Tensor, "*#batch J"],
     reach: float = 4.0,
 ) -> Float[Tensor, "*batch"]:
     """Negative log likelihood of keypoints under heavy-tailed noise: nats, summed over the joints.
@@ -37,7 +37,7 @@ def robust_reprojection(
     (Geman and McClure 1987), so that one wrong joint cannot bend the whole body.
     """
     # Whatever stands where nothing was seen must not leak, not even as 0 * NaN.
-    error_px = torch.where(confidence[:, None] > 0, points_px - target_px, 0.0)
+    error_px = torch.where(confidence[..., None] > 0, points_px - target_px, 0.0)
     squared = error_px.square().sum(-1) / sigma_px**2
     saturated = squared / (1 + squared / reach**2)
     return (0.5 * confidence * saturated).sum(-1)

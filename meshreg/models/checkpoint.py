@@ -12,6 +12,7 @@ from meshreg.body.smpl import Body, load_body
 from meshreg.errors import InputError
 from meshreg.models.architecture import Architecture
 from meshreg.models.builders import build_hmr
+from meshreg.models.doubts import read_doubts
 from meshreg.models.hmr import HMR
 from meshreg.weight_files import StoredAs, read_weights, write_weights
 from meshreg.weight_files import fill as fill_network
@@ -74,6 +75,7 @@ def load_model(path: Path, *, body: Body | None = None) -> HMR:
     check_same_topology(body.topology_hash, header.topology, str(path))
     model = build_hmr(header.architecture, body=body)
     fill(model, tensors, path)
+    model.doubts = read_doubts(path)
     return model.eval()
 
 

@@ -18,6 +18,7 @@ from meshreg.models.architecture import Architecture
 from meshreg.models.backbones import Backbone
 from meshreg.models.camera import box_condition, crop_camera, crop_K, weak_to_transl
 from meshreg.models.decoder_head import DecoderHead
+from meshreg.models.doubts import DoubtCalibration
 from meshreg.models.heads import IterativeHead
 from meshreg.models.joint_head import JointMapHead
 from meshreg.models.outputs import BodyPrediction, BodyState
@@ -32,6 +33,7 @@ class HMR(nn.Module):
     """
 
     architecture: Architecture | None = None
+    doubts: DoubtCalibration | None = None  # how wrong its answers are; files may tell
 
     def __init__(
         self,

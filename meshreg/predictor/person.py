@@ -13,6 +13,7 @@ from meshreg.body.smpl import NUM_JOINTS, Body
 from meshreg.data.keypoints import Keypoints
 from meshreg.export import FitRecord
 from meshreg.geometry.cameras import Camera
+from meshreg.predictor.trusting import SeenJoints
 
 NO_POINTS = np.zeros((0, 2), np.float32)
 
@@ -40,6 +41,8 @@ class Person:
     # The body's own points behind them, pixels
     reprojection_px: Float[np.ndarray, "N 2"] = field(default_factory=lambda: NO_POINTS)
     silhouette_iou: float = float("nan")  # with the label map used in refinement
+    # What the network saw and how sure it was; None: it did not tell, or was already refined
+    seen: SeenJoints | None = None
 
     def record(self) -> FitRecord:
         """What `meshreg.save_npz` writes and `meshreg fit` writes, too."""

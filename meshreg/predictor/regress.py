@@ -25,6 +25,7 @@ from meshreg.models.regressors import (
     load_regressor,
 )
 from meshreg.predictor.person import Person
+from meshreg.predictor.trusting import SeenJoints, seen_joints
 from meshreg.render.annotate import check_image
 from meshreg.render.overlay import draw_overlay
 
@@ -65,6 +66,11 @@ class Predictor:
     def body(self) -> Body:
         """The body that is predicted; its faces draw the vertices."""
         return self.model.body
+
+    @property
+    def knows_its_doubts(self) -> bool:
+        """Whether people come with what the network saw and how sure it was (`Person.seen`)."""
+        return getattr(self.model, "doubts", None) is not None
 
     def predict(
         self,
@@ -181,18 +187,21 @@ class Predictor:
         box = torch.stack([crop.square for crop in crops]).to(device, torch.float32)
         pixels = torch.stack([crop.pixels for crop in crops]).to(device)
         known = torch.tensor([crop.camera.known for crop in crops], device=device)
-        turned = [crop.turned for crop in crops if crop.turned is not None]
-        if turned:
-            view = _stacked(turned).to(device)
-            found = bodies_in_turned_view(self.model, pixels, view, known_camera=known)
+        each = [crop.turned for crop in crops if crop.turned is not None]
+        turned = _stacked(each).to(device) if each else None
+        if turned is not None:
+            found = bodies_in_turned_view(self.model, pixels, turned, known_camera=known)
         else:
             found = bodies_in_view(self.model, pixels, K_full=K, box=box, known_camera=known)
         posed = self.model.mesh(found)
+        seen = seen_joints(self.model, found, posed.joints, K_full=K, box=box, turned=turned)
         columns = (found.betas, found.pose_rotmat, found.transl, posed.vertices, posed.joints)
         rows = zip(*(column.cpu().numpy() for column in columns), strict=True)
-        return [self._person(crop, *row) for crop, row in zip(crops, rows, strict=True)]
+        return [self._person(*row) for row in zip(crops, seen, rows, strict=True)]
 
-    def _person(self, crop: _Crop, *numbers: np.ndarray) -> Person:
+    def _person(
+        self, crop: _Crop, seen: SeenJoints | None, numbers: tuple[np.ndarray, ...]
+    ) -> Person:
         betas, pose_rotmat, transl, vertices, joints = (number.copy() for number in numbers)
         return Person(
             body=self.body.data.name,
@@ -209,6 +218,7 @@ class Predictor:
             box=crop.box.astype(np.float32),
             score=crop.score,
             image_index=crop.image_index,
+            seen=seen,
         )
 
 
