@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from meshreg.errors import InputError
+from meshreg.lifters.attention import attend, split_heads
 
 
 class DropPath(nn.Module):
@@ -48,8 +49,8 @@ class Attention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        query, key, value = (_heads(part, self.num_heads) for part in self.qkv(x).chunk(3, -1))
-        return self.dropout(self.proj(_attend(query, key, value)))
+        query, key, value = (split_heads(part, self.num_heads) for part in self.qkv(x).chunk(3, -1))
+        return self.dropout(self.proj(attend(query, key, value)))
 
 
 class CrossAttention(nn.Module):
@@ -71,10 +72,10 @@ class CrossAttention(nn.Module):
         key: Float[Tensor, "B N D"],
         value: Float[Tensor, "B N D"],
     ) -> Float[Tensor, "B Q D"]:
-        mixed = _attend(
-            _heads(self.linear_q(query), self.num_heads),
-            _heads(self.linear_k(key), self.num_heads),
-            _heads(self.linear_v(value), self.num_heads),
+        mixed = attend(
+            split_heads(self.linear_q(query), self.num_heads),
+            split_heads(self.linear_k(key), self.num_heads),
+            split_heads(self.linear_v(value), self.num_heads),
         )
         return self.dropout(self.proj(mixed))
 
@@ -120,17 +121,6 @@ def _check_heads(width: int, num_heads: int) -> None:
             f"{num_heads} heads cannot share {width} channels equally: choose a number that "
             f"divides {width}."
         )
-
-
-def _heads(x: Float[Tensor, "B N D"], num_heads: int) -> Float[Tensor, "B H N d"]:
-    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
-
-
-def _attend(
-    query: Float[Tensor, "B H Q d"], key: Float[Tensor, "B H N d"], value: Float[Tensor, "B H N d"]
-) -> Float[Tensor, "B Q D"]:
-    mixed = F.scaled_dot_product_attention(query, key, value)
-    return mixed.transpose(1, 2).flatten(2)
 
 
 def rising(highest: float, count: int) -> list[float]:
