@@ -51,5 +51,6 @@ def _whole(x: Float[Tensor, "B H N d"], dtype: torch.dtype) -> Float[Tensor, "B 
 def _plain(
     query: Float[Tensor, "B H Q d"], key: Float[Tensor, "B H N d"], value: Float[Tensor, "B H N d"]
 ) -> Float[Tensor, "B H Q d"]:
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    # Scaled afterwards, as in released code: frames that nearly tie are then chosen as there.
+    scores = (query @ key.transpose(-1, -2)) * query.shape[-1] ** -0.5
     return scores.softmax(-1) @ value

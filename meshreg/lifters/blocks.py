@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from meshreg.errors import InputError
 from meshreg.lifters.attention import attend, split_heads
+from meshreg.lifters.linear import Linear
 
 
 class DropPath(nn.Module):
@@ -29,8 +30,8 @@ class MLP(nn.Module):
 
     def __init__(self, width: int, hidden: int, *, dropout: float = 0.0) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
+        self.fc1 = Linear(width, hidden)
+        self.fc2 = Linear(hidden, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
@@ -44,8 +45,8 @@ class Attention(nn.Module):
         super().__init__()
         _check_heads(width, num_heads)
         self.num_heads = num_heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width)
+        self.proj = Linear(width, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
@@ -60,10 +61,10 @@ class CrossAttention(nn.Module):
         super().__init__()
         _check_heads(width, num_heads)
         self.num_heads = num_heads
-        self.linear_q = nn.Linear(width, width)
-        self.linear_k = nn.Linear(width, width)
-        self.linear_v = nn.Linear(width, width)
-        self.proj = nn.Linear(width, width)
+        self.linear_q = Linear(width, width)
+        self.linear_k = Linear(width, width)
+        self.linear_v = Linear(width, width)
+        self.proj = Linear(width, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(
