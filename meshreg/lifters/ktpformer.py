@@ -99,7 +99,7 @@ class GraphPrior(nn.Module):
         self.norm = nn.BatchNorm1d(width)
 
     def forward(self, x: Float[Tensor, "B N C"]) -> Float[Tensor, "B N D"]:
-        return self.norm(self.graph(x).transpose(1, 2)).transpose(1, 2).relu()
+        return self.norm(self.graph(x).flatten(0, 1)).unflatten(0, x.shape[:2]).relu()
 
 
 class StackedPrior(nn.Module):
