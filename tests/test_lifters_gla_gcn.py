@@ -64,7 +64,7 @@ def test_clips_shrink_by_thirds_to_their_centre(small: GLAGCN) -> None:
     lengths = []
     for block in small.blocks[1::2]:
         block.register_forward_hook(
-            lambda _m, args, y: lengths.append((args[0].shape[2], y.shape[2]))
+            lambda _m, args, y: lengths.append((args[0].shape[1], y.shape[1]))
         )
     assert small.eval()(torch.randn(2, 9, 17, 2)).shape == (2, 1, 17, 3)
     assert lengths == [(9, 3), (3, 1)]
@@ -90,13 +90,13 @@ def test_without_attention_a_graph_convolution_follows_the_skeleton() -> None:
         for parameter in (*layer.source.parameters(), *layer.target.parameters()):
             parameter.zero_()
         layer.norm.weight.fill_((1 + layer.norm.eps) ** 0.5)
-    x = torch.randn(2, 4, 5, 17, dtype=torch.float64)
+    x = torch.randn(2, 5, 17, 4, dtype=torch.float64)
     wanted = x.clone()
     for k, mix in enumerate(layer.mix):
         weight, still = mix.weight[:, :, 0, 0], graph[k].double() + 1e-6 + 1 / 17
         for joint in range(17):
-            taken = sum(still[other, joint] * x[..., other] for other in range(17))
-            wanted[..., joint] += torch.einsum("dc,bct->bdt", weight, taken)
+            taken = sum(still[other, joint] * x[:, :, other] for other in range(17))
+            wanted[:, :, joint] += torch.einsum("dc,btc->btd", weight, taken)
     assert torch.allclose(layer(x), wanted.relu(), atol=1e-10)
 
 

@@ -59,6 +59,19 @@ def test_short_clips_are_filled_up_with_their_last_frame() -> None:
     torch.testing.assert_close(seen[0, 4:], seen[0, 3].expand(5, 17, 2))
 
 
+@pytest.mark.parametrize(
+    ("frames", "predicts", "at_once"),
+    [(243, "sequence", 1), (120, "sequence", 4), (243, "centre", 9)],
+)
+def test_a_processor_is_given_no_more_than_fits_its_caches(
+    frames: int, predicts: str, at_once: int
+) -> None:
+    network = Echo(frames, predicts)
+    poses = lift(network, clip(1200), SIZE, flip=False, batch_size=9)
+    assert max(len(seen) for seen in network.seen) == at_once
+    assert not poses.is_inference(), "nothing can be fitted to such poses"
+
+
 @pytest.mark.parametrize("build", [mixste, hot_mixste, tpc_mixste, convformer])
 def test_flip_averaging_treats_both_sides_alike(build) -> None:  # type: ignore[no-untyped-def]
     if build is convformer:

@@ -5,6 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from meshreg.errors import InputError
+from meshreg.lifters.attention import attend, split_heads
+from meshreg.lifters.linear import Linear
 
 
 class DropPath(nn.Module):
@@ -28,8 +30,8 @@ class MLP(nn.Module):
 
     def __init__(self, width: int, hidden: int, *, dropout: float = 0.0) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
+        self.fc1 = Linear(width, hidden)
+        self.fc2 = Linear(hidden, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
@@ -43,13 +45,13 @@ class Attention(nn.Module):
         super().__init__()
         _check_heads(width, num_heads)
         self.num_heads = num_heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width)
+        self.proj = Linear(width, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        query, key, value = (_heads(part, self.num_heads) for part in self.qkv(x).chunk(3, -1))
-        return self.dropout(self.proj(_attend(query, key, value)))
+        query, key, value = (split_heads(part, self.num_heads) for part in self.qkv(x).chunk(3, -1))
+        return self.dropout(self.proj(attend(query, key, value)))
 
 
 class CrossAttention(nn.Module):
@@ -59,10 +61,10 @@ class CrossAttention(nn.Module):
         super().__init__()
         _check_heads(width, num_heads)
         self.num_heads = num_heads
-        self.linear_q = nn.Linear(width, width)
-        self.linear_k = nn.Linear(width, width)
-        self.linear_v = nn.Linear(width, width)
-        self.proj = nn.Linear(width, width)
+        self.linear_q = Linear(width, width)
+        self.linear_k = Linear(width, width)
+        self.linear_v = Linear(width, width)
+        self.proj = Linear(width, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(
@@ -71,10 +73,10 @@ class CrossAttention(nn.Module):
         key: Float[Tensor, "B N D"],
         value: Float[Tensor, "B N D"],
     ) -> Float[Tensor, "B Q D"]:
-        mixed = _attend(
-            _heads(self.linear_q(query), self.num_heads),
-            _heads(self.linear_k(key), self.num_heads),
-            _heads(self.linear_v(value), self.num_heads),
+        mixed = attend(
+            split_heads(self.linear_q(query), self.num_heads),
+            split_heads(self.linear_k(key), self.num_heads),
+            split_heads(self.linear_v(value), self.num_heads),
         )
         return self.dropout(self.proj(mixed))
 
@@ -120,17 +122,6 @@ def _check_heads(width: int, num_heads: int) -> None:
             f"{num_heads} heads cannot share {width} channels equally: choose a number that "
             f"divides {width}."
         )
-
-
-def _heads(x: Float[Tensor, "B N D"], num_heads: int) -> Float[Tensor, "B H N d"]:
-    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
-
-
-def _attend(
-    query: Float[Tensor, "B H Q d"], key: Float[Tensor, "B H N d"], value: Float[Tensor, "B H N d"]
-) -> Float[Tensor, "B Q D"]:
-    mixed = F.scaled_dot_product_attention(query, key, value)
-    return mixed.transpose(1, 2).flatten(2)
 
 
 def rising(highest: float, count: int) -> list[float]:

@@ -12,10 +12,11 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from meshreg.errors import InputError
+from meshreg.lifters.attention import attend, split_heads
 from meshreg.lifters.blocks import MLP, DropPath, among_joints, rising
+from meshreg.lifters.linear import Linear
 from meshreg.lifters.staged import check_clip
 
 # Which axis of (tokens, features) a convolution takes as its channels; it slides along the other.
@@ -40,12 +41,12 @@ class ConvFormer(nn.Module):
         super().__init__()
         self.frames, self.num_joints, self.in_channels = frames, num_joints, in_channels
         features = num_joints * width
-        self.embedding = nn.Linear(in_channels, width)
+        self.embedding = Linear(in_channels, width)
         self.joint_places = nn.Parameter(torch.zeros(1, num_joints, width))
         self.frame_places = nn.Parameter(torch.zeros(1, frames, features))
         self.spatial = nn.Sequential(*spatial)
         self.temporal = nn.Sequential(*temporal)
-        self.head = nn.Linear(features, 3 * num_joints)
+        self.head = Linear(features, 3 * num_joints)
         self.merge_frames = nn.Conv1d(frames, 1, 1)
 
     def forward(self, x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B 1 J 3"]:
@@ -104,18 +105,14 @@ class ConvAttention(nn.Module):
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         x = self._turned(x)
         query, key, value = (
-            self._heads(self._turned(conv(x)))
+            split_heads(self._turned(conv(x)), self.num_heads)
             for conv in (self.to_query, self.to_key, self.to_value)
         )
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        return self._turned(self.out(self._turned(mixed.transpose(1, 2).flatten(2))))
+        return self._turned(self.out(self._turned(attend(query, key, value))))
 
     def _turned(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B M E"]:
         """Between (tokens, features) and (channels, places); its own inverse."""
         return x if self.channels == "tokens" else x.transpose(1, 2)
-
-    def _heads(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B H N d"]:
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
 
 class DynamicConv(nn.Module):

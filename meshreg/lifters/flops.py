@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils.flop_counter import FlopCounterMode
 
+from meshreg.lifters.gla_gcn import GraphConv
+
 
 def linear_flops(model: nn.Module, *inputs: Tensor) -> int:
     """Additions and multiplications in linear layers and convolutions, as tables of papers count.
@@ -21,10 +23,18 @@ def linear_flops(model: nn.Module, *inputs: Tensor) -> int:
         nonlocal total
         total += 2 * output.numel() * _inputs_of_one_output(layer)
 
+    def add_graphs(layer: GraphConv, args: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        convs = (*layer.mix, *layer.source, *layer.target)  # stacked, none is called by itself
+        places = output.numel() // output.shape[-1]
+        total += 2 * places * sum(conv.weight.numel() for conv in convs)
+
     shadow = _without_numbers(model)
     for layer in shadow.modules():
         if isinstance(layer, nn.Linear | _ConvNd):
             layer.register_forward_hook(add)
+        if isinstance(layer, GraphConv):
+            layer.register_forward_hook(add_graphs)
     _run(shadow, inputs)
     return total
 

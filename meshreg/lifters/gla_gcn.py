@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from meshreg.body.skeleton import Skeleton, skeleton
 from meshreg.errors import InputError
+from meshreg.lifters.linear import linear
 from meshreg.lifters.staged import check_clip
 
 NUM_SUBSETS = 3  # each joint with itself, with its parent's side, with its children's side
@@ -105,20 +106,20 @@ class GLAGCN(nn.Module):
         features = self.embed(x)
         return LocalGlobal(centre=self.centre(features), sequence=self.global_head(features))
 
-    def embed(self, x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B D T J"]:
+    def embed(self, x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B T J D"]:
         """Features of every joint in every frame."""
         check_clip(x, frames=self.frames, num_joints=self.num_joints, in_channels=self.in_channels)
         flat = x.permute(0, 2, 3, 1).flatten(1, 2)  # coordinates of one joint side by side
         normed = self.norm_in(flat).unflatten(1, x.shape[2:])
-        return self.expand(normed.permute(0, 2, 3, 1))
+        return self.expand(normed.permute(0, 3, 1, 2))
 
-    def centre(self, features: Float[Tensor, "B D T J"]) -> Float[Tensor, "B 1 J 3"]:
+    def centre(self, features: Float[Tensor, "B T J D"]) -> Float[Tensor, "B 1 J 3"]:
         """The local branch: levels that each keep the middle of three frames."""
         for smooth, reduce in zip(self.blocks[::2], self.blocks[1::2], strict=True):
-            middle = features[:, :, _STRIDE // 2 :: _STRIDE]
+            middle = features[:, _STRIDE // 2 :: _STRIDE]
             smoothed = self.dropout(smooth(features))
             features = middle + self.dropout(reduce(smoothed))
-        return self.head(features.mean(2)).transpose(1, 2)[:, None]
+        return self.head(features.mean(1).transpose(1, 2)).transpose(1, 2)[:, None]
 
 
 def _levels(frames: int) -> int:
@@ -141,8 +142,8 @@ class GlobalHead(nn.Module):
         self.graph = GraphConv(width, width, graph=graph, dropout=dropout)
         self.time = nn.Conv2d(width, 3, (_TIME_KERNEL, 1), padding=(_TIME_KERNEL // 2, 0))
 
-    def forward(self, features: Float[Tensor, "B D T J"]) -> Float[Tensor, "B T J 3"]:
-        return self.time(self.graph(features)).permute(0, 2, 3, 1)
+    def forward(self, features: Float[Tensor, "B T J D"]) -> Float[Tensor, "B T J 3"]:
+        return _channels_last(self.time(_channels_second(self.graph(features))))
 
 
 class GraphTimeBlock(nn.Module):
@@ -166,7 +167,7 @@ class GraphTimeBlock(nn.Module):
         if residual and (in_channels != out_channels or stride != 1):
             self.shortcut = TimeConv(in_channels, out_channels, kernel=1, stride=stride)
 
-    def forward(self, x: Float[Tensor, "B C T J"]) -> Float[Tensor, "B D S J"]:
+    def forward(self, x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B S J D"]:
         y = self.time(self.graph(x))
         return (y + self.shortcut(x) if self.residual else y).relu()
 
@@ -185,8 +186,8 @@ class TimeConv(nn.Module):
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
         nn.init.zeros_(_bias(self.conv))
 
-    def forward(self, x: Float[Tensor, "B C T J"]) -> Float[Tensor, "B D S J"]:
-        return self.norm(self.conv(x))
+    def forward(self, x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B S J D"]:
+        return _channels_last(self.norm(self.conv(_channels_second(x))))
 
 
 class GraphConv(nn.Module):
@@ -225,23 +226,26 @@ class GraphConv(nn.Module):
             assert isinstance(conv, nn.Conv2d)
             nn.init.normal_(conv.weight, std=math.sqrt(2 / (conv.weight.numel() * len(self.mix))))
 
-    def forward(self, x: Float[Tensor, "B C T J"]) -> Float[Tensor, "B D T J"]:
-        parts = zip(self.mix, self.source, self.target, self.graph + self.learned, strict=True)
-        y = x.new_zeros(())
-        for mix, source, target, still in parts:
-            y = y + mix(x @ (self._attended(x, source, target) + still)[:, None])
-        return (self.dropout(self.norm(y)) + self.shortcut(x)).relu()
+    def forward(self, x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B T J D"]:
+        links = self.graph + self.learned + self._attended(x)
+        # Joints take from others on all graphs at once, side by side in their channels.
+        taken = links.permute(0, 3, 1, 2).flatten(1, 2)[:, None] @ x
+        weight = torch.cat([_matrix(conv) for conv in self.mix], 1)
+        bias = torch.stack([_bias(conv) for conv in self.mix]).sum(0)
+        y = linear(taken.unflatten(2, (-1, NUM_SUBSETS)).flatten(3), weight, bias)
+        y = _channels_last(self.norm(_channels_second(y)))
+        return (self.dropout(y) + self.shortcut(x)).relu()
 
-    def _attended(
-        self, x: Float[Tensor, "B C T J"], source: nn.Module, target: nn.Module
-    ) -> Float[Tensor, "B J J"]:
-        """How much each joint (column) takes from each other (row).
+    def _attended(self, x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B K J J"]:
+        """How much each joint (column) takes from each other (row), on each graph.
 
         The weights themselves are wanted, to be added to the other graphs, not what they mix.
         """
-        give = source(x).flatten(1, 2)
-        take = target(x).flatten(1, 2)
-        return (give.transpose(1, 2) @ take / give.shape[1]).softmax(-2)
+        convs = [*self.source, *self.target]
+        weight = torch.cat([_matrix(conv) for conv in convs])
+        y = linear(x, weight, torch.cat([_bias(conv) for conv in convs]))
+        give, take = y.unflatten(-1, (2, NUM_SUBSETS, -1)).permute(3, 0, 4, 2, 1, 5).flatten(4)
+        return (give @ take.mT / give.shape[-1]).softmax(-2)
 
 
 def _pointwise(in_channels: int, out_channels: int) -> nn.ModuleList:
@@ -254,8 +258,23 @@ def _pointwise(in_channels: int, out_channels: int) -> nn.ModuleList:
     return layers
 
 
-def _bias(conv: nn.Conv2d) -> Tensor:
-    assert conv.bias is not None
+def _channels_second(x: Float[Tensor, "B T J C"]) -> Float[Tensor, "B C T J"]:
+    """As layers of two dimensions expect it; nothing moves in memory."""
+    return x.permute(0, 3, 1, 2)
+
+
+def _channels_last(x: Float[Tensor, "B C T J"]) -> Float[Tensor, "B T J C"]:
+    return x.permute(0, 2, 3, 1)
+
+
+def _matrix(conv: nn.Module) -> Float[Tensor, "D C"]:
+    """The weights of a layer that treats all joints and frames alike."""
+    assert isinstance(conv, nn.Conv2d)
+    return conv.weight.flatten(1)
+
+
+def _bias(conv: nn.Module) -> Tensor:
+    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
     return conv.bias
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from meshreg.body.skeleton import Skeleton, skeleton
 from meshreg.lifters.blocks import Block, rising
+from meshreg.lifters.linear import linear
 from meshreg.lifters.mixste import NUM_HEADS, TRUNK_NAMES, SpaceTimeTrunk, pose_head
 from meshreg.lifters.staged import StagedLifter
 
@@ -98,7 +99,7 @@ class GraphPrior(nn.Module):
         self.norm = nn.BatchNorm1d(width)
 
     def forward(self, x: Float[Tensor, "B N C"]) -> Float[Tensor, "B N D"]:
-        return self.norm(self.graph(x).transpose(1, 2)).transpose(1, 2).relu()
+        return self.norm(self.graph(x).flatten(0, 1)).unflatten(0, x.shape[:2]).relu()
 
 
 class StackedPrior(nn.Module):
@@ -132,7 +133,8 @@ class GraphConv(nn.Module):
         links = self.graph + self.correction
         links = (links + links.T) / 2
         own = links.diagonal()
-        to_self, to_others = (self.modulation * (x @ weight) for weight in self.weight)
+        both = linear(x, self.weight.transpose(1, 2).flatten(0, 1), None)
+        to_self, to_others = (self.modulation * part for part in both.chunk(2, -1))
         return own[:, None] * to_self + (links - own.diag()) @ to_others + self.bias
 
 

@@ -17,6 +17,9 @@ from meshreg.geometry.windows import Windows, merged, middle, windows
 from meshreg.lifters.hot import KeptPoses, PrunedLifter, TokenPruning
 
 JOINT_SET_OF_COUNT = {17: "h36m17", 15: "humaneva15"}
+# Joints, over all frames of all windows, that a processor works on at once: beyond, the tokens of
+# wide networks no longer fit its caches and every layer asks for new memory.
+_JOINTS_AT_ONCE = 2**13
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ def lift(  # noqa: PLR0913
     shorter than a window are filled up with their last frame; networks of one frame see the ends
     repeated. The root joint becomes the origin, unless `keep_root` leaves all joints where the
     network put them, the root some millimetres off. A `stride` shorter than a window averages
-    overlapping ones, for sequence networks.
+    overlapping ones, for sequence networks. Up to `batch_size` windows are lifted at once, on a
+    processor fewer long ones.
 
     Raises:
         InputError: if there are no frames, the joints are not the network's, some are not finite,
@@ -70,15 +74,24 @@ def lift(  # noqa: PLR0913
         x = torch.cat([x, known[..., None]], -1)
     where = lifting_windows(len(x), sizes, stride=stride)
     device = next(network.parameters()).device
-    with _at_rest(network), torch.no_grad():
+    at_once = _at_once(sizes, device, batch_size)
+    with _at_rest(network), torch.inference_mode():
         parts = [
             predict_windows(network, x[frames].to(device), flip=joints.flip if flip else None)
-            for frames in where.frames.split(batch_size)
+            for frames in where.frames.split(at_once)
         ]
     poses = merged(torch.cat(parts).to(keypoints_px.device), predicted(where, sizes), len(x))
     if keep_root:
         return poses
     return poses - poses[:, [joints.parents.index(-1)]]
+
+
+def _at_once(sizes: ClipSizes, device: torch.device, at_most: int) -> int:
+    """How many windows to lift together; networks of single frames are small enough for all."""
+    if device.type != "cpu" or sizes.predicts == "centre":
+        return at_most
+    fitting = _JOINTS_AT_ONCE // (sizes.frames * sizes.num_joints)
+    return max(1, min(at_most, fitting))
 
 
 def lifting_windows(length: int, sizes: ClipSizes, *, stride: int | None = None) -> Windows:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from meshreg.lifters.blocks import Block, among_frames, among_joints, rising
+from meshreg.lifters.linear import Linear
 from meshreg.lifters.staged import StagedLifter
 
 NUM_HEADS = 8  # of all released networks; their weights do not tell
@@ -76,7 +77,7 @@ class MixSTE(StagedLifter):
         in_channels: int = 2,
     ) -> None:
         super().__init__(frames=frames, num_joints=num_joints, in_channels=in_channels, width=width)
-        self.embedding = nn.Linear(in_channels, width)
+        self.embedding = Linear(in_channels, width)
         self.joint_places = nn.Parameter(torch.zeros(1, num_joints, width))
         self.frame_places = nn.Parameter(torch.zeros(1, frames, width))
         self.trunk = trunk
@@ -101,7 +102,7 @@ class MixSTE(StagedLifter):
 
 def pose_head(width: int) -> nn.Sequential:
     """A norm, then the three coordinates of each token."""
-    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 3))
+    return nn.Sequential(nn.LayerNorm(width), Linear(width, 3))
 
 
 def mixste(

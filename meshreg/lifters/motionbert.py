@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from meshreg.lifters.blocks import Block, among_frames, among_joints
 from meshreg.lifters.hot import HourglassTokenizer
+from meshreg.lifters.linear import Linear
 from meshreg.lifters.staged import StagedLifter
 
 _EPS = 1e-6
@@ -52,13 +53,13 @@ class MotionBERT(StagedLifter):
         in_channels: int = 3,
     ) -> None:
         super().__init__(frames=frames, num_joints=num_joints, in_channels=in_channels, width=width)
-        self.embedding = nn.Linear(in_channels, width)
+        self.embedding = Linear(in_channels, width)
         self.joint_places = nn.Parameter(torch.empty(1, num_joints, width))
         self.frame_places = nn.Parameter(torch.empty(1, frames, 1, width))
         self.layers = nn.ModuleList(layers)
         self.norm = nn.LayerNorm(width, eps=_EPS)
-        self.represent = nn.Linear(width, representation)
-        self.head = nn.Linear(representation, 3)
+        self.represent = Linear(width, representation)
+        self.head = Linear(representation, 3)
         self._start_small()
         for layer in layers:
             layer.start_even()
@@ -94,7 +95,7 @@ class DualLayer(nn.Module):
     def __init__(self, *, space_first: "SpaceTime", time_first: "SpaceTime", width: int) -> None:
         super().__init__()
         self.space_first, self.time_first = space_first, time_first
-        self.weigh = nn.Linear(2 * width, 2)
+        self.weigh = Linear(2 * width, 2)
         self.start_even()
 
     def start_even(self) -> None:
