@@ -69,7 +69,10 @@ def _rows(
 ) -> list[SeenJoints]:
     columns = (points_px, half_px * doubts.points, doubts.across, doubts.depth, doubts.place)
     rows = zip(*(column.cpu().numpy() for column in columns), strict=True)
-    return [SeenJoints(*(part.copy() for part in row[:4]), float(row[4])) for row in rows]
+    return [
+        SeenJoints(px.copy(), scale.copy(), across.copy(), depth.copy(), float(place))
+        for px, scale, across, depth, place in rows
+    ]
 
 
 def belief_of(seen: SeenJoints, joints_cam: np.ndarray, K: np.ndarray) -> Belief:

@@ -14,6 +14,9 @@ from meshreg.adapt.files import load_augmentor, save_augmentor
 from meshreg.adapt.game import Game, Round
 from meshreg.adapt.generator import Augmentor
 from meshreg.data.lifting import LiftingBatch
+from meshreg.data.lifting_motion import MotionWindows
+from meshreg.data.lifting_windows import ClipWindows
+from meshreg.data.target_noise import UnsteadyTargets
 from meshreg.data.target_poses import TargetPoses
 from meshreg.errors import InputError
 from meshreg.files import check_writable
@@ -71,17 +74,19 @@ def main(config: PosedaConfig) -> bool:
         world_size=fabric.world_size,
     )
 
+    source = _steady(data.batches)
+
     # --- augmentor --------------------------------------------------------------------------------
     bank = None
     if config.lpa:
-        augmentor = trained_augmentor(fabric, config, data.batches, targets)
+        augmentor = trained_augmentor(fabric, config, source, targets)
         if augmentor is None:
             return False
-        bank = bank_of(augmentor, config, data.batches)
+        bank = bank_of(augmentor, config, source)
 
     # --- loop -------------------------------------------------------------------------------------
     batches = AdaptedWindows(
-        source=data.batches,
+        source=source,
         joints=spec.joints,
         targets=targets if config.gpa else None,
         bank=bank,
@@ -108,6 +113,20 @@ def main(config: PosedaConfig) -> bool:
         )
         save_lifter(config.out / "model.safetensors", network, header)
     return finished
+
+
+def _steady(windows: MotionWindows | ClipWindows | UnsteadyTargets) -> MotionWindows | ClipWindows:
+    """Windows whose poses are true: alignment projects them again.
+
+    Raises:
+        InputError: if the config wants them a little off.
+    """
+    if isinstance(windows, UnsteadyTargets):
+        raise InputError(
+            "data.target_turn and data.target_scale move poses away from what is seen of them, but "
+            "adapting projects them again: leave both at 0."
+        )
+    return windows
 
 
 def trained_augmentor(
