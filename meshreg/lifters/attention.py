@@ -2,7 +2,7 @@
 
 A GPU and long clips want the fused operator. On a processor, the few joints of a frame are done
 sooner by two plain matrix products, and so is everything in half precision: the fused operator
-computes in single precision inside, and its bfloat16 derivative takes fifty times as long.
+computes in single precision inside, and its bfloat16 derivative takes many times as long.
 """
 
 import torch

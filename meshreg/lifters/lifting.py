@@ -17,8 +17,8 @@ from meshreg.geometry.windows import Windows, merged, middle, windows
 from meshreg.lifters.hot import KeptPoses, PrunedLifter, TokenPruning
 
 JOINT_SET_OF_COUNT = {17: "h36m17", 15: "humaneva15"}
-# Joints, over all frames of all windows, that a processor works on at once: beyond, the tokens of
-# wide networks no longer fit its caches and every layer asks for new memory.
+# Joints, over all frames of all windows, that a processor works on at once: with more, wide
+# networks take longer per window (benchmarks/lifter_speed.py).
 _JOINTS_AT_ONCE = 2**13
 
 
