@@ -124,7 +124,8 @@ class Same(ClipWindows):
     def at(self, number: int) -> LiftingBatch:
         B, T = self.poses.shape[:2]
         x, index = self.poses[..., :2], torch.arange(B)
-        return LiftingBatch(x=x, poses=self.poses, known=torch.ones(B, T), index=index)
+        root = torch.zeros(B, T, 3)
+        return LiftingBatch(x=x, poses=self.poses, root=root, known=torch.ones(B, T), index=index)
 
 
 def test_a_quarter_turn_takes_x_to_y() -> None:

@@ -67,7 +67,7 @@ def test_it_is_small_and_says_what_it_is(path: Path) -> None:
     assert path.stat().st_size <= 8e6
     network, header = load_lifter(path)
     assert header.error_mm is not None and header.error_mm < 100
-    assert header.fps == 30 and "CMU" in header.licence and "steps" in header.recipe
+    assert header.fps == 30 and "mocap.cs.cmu.edu" in header.licence and "steps" in header.recipe
     assert header.spec.builder in (path.stem, f"{path.stem}_mixste")
     assert all(p.isfinite().all() for p in network.parameters())
 

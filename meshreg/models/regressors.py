@@ -36,7 +36,7 @@ def load_regressor(path: Path, *, body: Body | None = None) -> Regressor:
         MissingFileError: if the file, or the body, is not there.
         InputError: if it is damaged, of another kind, or belongs to another body.
     """
-    if is_torch_file(path):
+    if is_torch_file(path) and path.suffix != ".safetensors":  # torch.load goes by that name
         return _released(path, body)
     return load_perspose(path, body=body) if is_perspose(path) else load_model(path, body=body)
 
