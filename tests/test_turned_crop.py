@@ -271,3 +271,10 @@ def test_subjects_keep_their_size_when_the_crop_keeps_its_area(how: str) -> None
     assert close(area, torch.full_like(area, 100.0**2), 1e-6)
     whole = crop_towards(box, K, 100, how=how)
     assert bool((crop.K[:, 0, 0] >= whole.K[:, 0, 0] - 1e-9).all())
+
+
+@pytest.mark.parametrize("options", [{"how": "bogus"}, {"fit": "half"}])
+def test_unknown_ways_are_refused(options: dict[str, str]) -> None:
+    box = torch.tensor([10.0, 10, 50, 50], dtype=torch.float64)
+    with pytest.raises(Exception, match=r"how is minimal|bogus|half"):
+        crop_towards(box, WIDE, 64, **options)

@@ -30,6 +30,8 @@ def read_camera(path: str | Path, size: tuple[int, int]) -> Camera:
         InputError: if it holds no sensible intrinsics, or those of another picture size.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not a camera file: give one of the files in it.")
     if not path.is_file():
         raise MissingFileError(f"no camera file at {path}: check the path.")
     try:

@@ -6,7 +6,7 @@ predicted in it, however, is in the crop's camera: `points_back` and its like un
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Shaped, UInt8
@@ -152,6 +152,10 @@ def crop_towards(  # noqa: PLR0913
         InputError: if intrinsics or boxes are none, or a subject is too far from the axis or too
             large for a turned camera to see.
     """
+    if how not in get_args(How) or fit not in get_args(Fit):
+        raise InputError(
+            f"how is minimal, pcl or none and fit is whole or area, not {how!r} and {fit!r}."
+        )
     check_intrinsics(K_full)
     corners = perspective.box_corners(box)
     centre = (box[..., :2] + box[..., 2:]) / 2

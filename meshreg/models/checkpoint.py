@@ -19,6 +19,7 @@ from meshreg.weight_files import fill as fill_network
 
 FORMAT = 1
 _KEY = "meshreg_model"  # of the JSON text in the file's header
+_FOV_KEY = "meshreg_fov"
 _REMEDY = "give a file that save_model wrote."
 _RELEASED = "released regressors are read with meshreg.models.released.load_released."
 
@@ -113,6 +114,11 @@ def read_model(path: Path) -> tuple[Header, dict[str, Tensor]]:
         InputError: if it is damaged or something else.
     """
     texts, tensors = read_weights(path, instead=_RELEASED)
+    if _FOV_KEY in texts:
+        raise InputError(
+            f"{path} holds a network that reads the field of view: give it as the camera, and a "
+            "regressor as the model."
+        )
     return _header(texts.get(_KEY, ""), path), tensors
 
 
