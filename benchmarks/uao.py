@@ -127,7 +127,8 @@ def released_loop(folder: Path, x: Tensor, root: Tensor, numbers: Tensor) -> tup
     """The authors' loop on these frames, and our network with the weights of theirs."""
     sys.path.insert(0, str(folder))
     nn.Module.cuda = lambda self, *_: self  # type: ignore[method-assign, assignment]
-    Tensor.cuda = lambda self, *_: self  # type: ignore[method-assign, assignment]
+    # As on a GPU, where it gives a tensor that is no parameter any more.
+    Tensor.cuda = lambda self, *_: self.detach()  # type: ignore[method-assign, assignment]
     from common import utils
     from model.model_Gaussian import Model
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks.ablation.plot import Panel, write_svg
 from benchmarks.ablation.report import markdown, written
 from benchmarks.ablation.statistics import Scores, bootstrap, mean_interval, paired_difference
-from benchmarks.ablation.uao_arms import ARMS, LONG, OFF, OFF_SMOOTHED, RULES, WITH_BOTH
+from benchmarks.ablation.uao_arms import ARMS, OFF, OFF_SMOOTHED, RULES, WITH_BOTH
 from meshreg.files import written_whole
 from meshreg.metrics import Interval
 
@@ -136,14 +136,10 @@ def panels(scores: All) -> list[Panel]:
     """Changes by root rule, and expected against true errors."""
     names = {"steady, floor known": "floor known"}
     curves: dict[str, list[Interval | None]] = {
-        title: [
-            change(scores, f"{kind}, {rule}")[0] if rule in there else None for rule in WITH_BOTH
-        ]
-        for title, kind, there in (
-            ("projection only", "projection", WITH_BOTH),
-            ("with uncertainty", "uncertainty", WITH_BOTH),
-            ("projection only, 16 iterations", "16 projection", LONG),
-            ("with uncertainty, 16 iterations", "16 uncertainty", LONG),
+        title: [change(scores, f"{kind}, {rule}")[0] for rule in WITH_BOTH]
+        for title, kind in (
+            ("projection only", "projection"),
+            ("with uncertainty", "uncertainty"),
         )
     }
     tables_of_bins = torch.stack([bins(values) for values in scores.values()])
