@@ -69,7 +69,16 @@ def _rows(
 ) -> list[SeenJoints]:
     columns = (points_px, half_px * doubts.points, doubts.across, doubts.depth, doubts.place)
     rows = zip(*(column.cpu().numpy() for column in columns), strict=True)
-    return [SeenJoints(*(part.copy() for part in row[:4]), float(row[4])) for row in rows]
+    return [
+        SeenJoints(
+            points_px=px.copy(),
+            points_scale_px=scale_px.copy(),
+            across=across.copy(),
+            depth=depth.copy(),
+            place=float(place),
+        )
+        for px, scale_px, across, depth, place in rows
+    ]
 
 
 def belief_of(seen: SeenJoints, joints_cam: np.ndarray, K: np.ndarray) -> Belief:
