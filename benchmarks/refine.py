@@ -52,7 +52,7 @@ FEWEST = 6
 CHUNK = 25  # people at once
 NOISE = NoiseSettings(clean=0.0, tremble=0.012, memory=0.0, outliers=0.03, missed=0.0, run=1.0)
 COCO, OWN = SKELETONS["coco17"], SKELETONS["smplx45"]
-MEASURES = ("MPJPE mm", "PA-MPJPE mm", "PVE mm", "2D px", "s")
+MEASURES = ("MPJPE mm", "PA-MPJPE mm", "PVE mm", "2D px")
 ARMS = {
     "prediction": "plain prediction",
     "fit": "plain fit, which searches",
@@ -216,7 +216,7 @@ def measure(args: argparse.Namespace) -> None:
     in_picture = (batch.joints_px > -0.5) & (batch.joints_px < side - 0.5)
     record["whole"] = in_picture[:, :24].all(-1).all(-1).tolist()
     for name in args.arms:
-        rows = record["arms"][name] = {key: [] for key in MEASURES}
+        rows = record["arms"][name] = {key: [] for key in (*MEASURES, "s")}
         for begin in range(0, len(people), CHUNK):
             some = slice(begin, begin + CHUNK)
             started = time.process_time()
@@ -238,19 +238,19 @@ def table(paths: list[Path]) -> list[str]:
         whole = torch.tensor(record["whole"])
         what = f"{EVIDENCE[record['evidence']]}, {record['people']} people of {record['data']}"
         lines += [f"**{what[0].upper()}{what[1:]}**", ""]
-        lines += ["| people | | " + " | ".join(MEASURES) + " |", "|---|---|" + "---|" * 5]
+        lines += ["| people | | " + " | ".join(MEASURES) + " |", "|---|---|" + "---|" * 4]
         for title, rows in (("all", torch.ones_like(whole)), ("whole in the picture", whole)):
             for name, words in ARMS.items():
                 if name in record["arms"]:
-                    cells = [_cell(record["arms"][name][key], rows, key) for key in MEASURES]
-                    lines.append(f"| {title} ({int(rows.sum())}) | {words} | {' | '.join(cells)} |")
+                    arm = record["arms"][name]
+                    count = int(rows[: len(arm["s"])].sum())
+                    cells = [_cell(arm[key], rows, key) for key in MEASURES]
+                    lines.append(f"| {title} ({count}) | {words} | {' | '.join(cells)} |")
         lines += ["", *_differences(record), ""]
     return lines[:-1]
 
 
 def _cell(values: list[float], rows: Tensor, key: str) -> str:
-    if key == "s":
-        return f"{np.mean(values):.2f}" if values[0] > 1e-4 else ""
     interval = bootstrap_interval(torch.tensor(values)[rows[: len(values)]])
     digits = 2 if key == "2D px" else 1
     return f"{interval.mean:.{digits}f} ± {(interval.high - interval.low) / 2:.{digits}f}"
@@ -262,7 +262,7 @@ def _differences(record: dict) -> list[str]:
     for name in ("prediction", "fit", "start", "equal"):
         if name in arms and "trust" in arms:
             parts = []
-            for key in MEASURES[:4]:
+            for key in MEASURES:
                 other = torch.tensor(arms[name][key])
                 gain = torch.tensor(arms["trust"][key])[: len(other)] - other
                 i = bootstrap_interval(gain)
@@ -271,6 +271,20 @@ def _differences(record: dict) -> list[str]:
                 f"- calibrated trust minus {ARMS[name]} ({len(other)} people): {', '.join(parts)}"
             )
     return lines
+
+
+def times(path: Path) -> str:
+    """How long the arms took, compared with calibrated trust; all of one run."""
+    arms = json.loads(path.read_text("utf-8"))["arms"]
+    unit = float(np.mean(arms["trust"]["s"]))
+    parts = [
+        f"{words} {np.mean(arms[name]['s']) / unit:.1f}"
+        for name, words in ARMS.items()
+        if name in arms and name != "prediction"
+    ]
+    count = len(arms["trust"]["s"])
+    what = f"Time a person, compared with calibrated trust ({count} people, one run)"
+    return f"{what}: {', '.join(parts)}."
 
 
 def main() -> None:
@@ -287,6 +301,7 @@ def main() -> None:
     one.set_defaults(act=measure, trust=TrustSettings())
     other = parts.add_parser("table")
     other.add_argument("files", type=Path, nargs="+")
+    other.add_argument("--times", type=Path, help="file of one run of all arms on a quiet machine")
     other.add_argument("--write", type=Path, help="page whose marked part is replaced")
     other.set_defaults(act=show)
     args = parser.parse_args()
@@ -295,7 +310,8 @@ def main() -> None:
 
 def show(args: argparse.Namespace) -> None:
     """Print the table, and put it into the page."""
-    text = "\n".join(table(args.files))
+    lines = table(args.files) + (["", times(args.times)] if args.times else [])
+    text = "\n".join(lines)
     print(text)
     if args.write:
         head, rest = args.write.read_text("utf-8").split(BEGIN)

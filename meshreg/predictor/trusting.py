@@ -70,8 +70,14 @@ def _rows(
     columns = (points_px, half_px * doubts.points, doubts.across, doubts.depth, doubts.place)
     rows = zip(*(column.cpu().numpy() for column in columns), strict=True)
     return [
-        SeenJoints(px.copy(), scale.copy(), across.copy(), depth.copy(), float(place))
-        for px, scale, across, depth, place in rows
+        SeenJoints(
+            points_px=px.copy(),
+            points_scale_px=scale_px.copy(),
+            across=across.copy(),
+            depth=depth.copy(),
+            place=float(place),
+        )
+        for px, scale_px, across, depth, place in rows
     ]
 
 
