@@ -51,7 +51,7 @@ def test_the_command_writes_what_the_loop_gives(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], models: dict[str, Path]
 ) -> None:
     keypoints = h36m_file(tmp_path / "clip.npz")
-    words = [f"--model={models['uao']}", "--fov=60", "--refine=uao", "--root=solved"]
+    words = [f"--model={models['uao']}", "--fov=60", "--refine", "uao", "--root=solved"]
     code, _, err = run(capsys, keypoints, *words, "--iterations=6")
     assert (code, err) == (0, "")
     sequence = load_sequence(tmp_path / "out" / "skeleton.npz")

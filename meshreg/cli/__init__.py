@@ -78,10 +78,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _spell_out_switches(argv: Sequence[str]) -> list[str]:
     """Let `--turntable` alone stand for `--turntable=true`, which the parser wants."""
+    # Other commands may take a word after the same name.
+    named = [words for words in COMMANDS if tuple(argv[: len(words)]) == words]
     switches = {
         f"--{field.name}"
-        for options, _, _ in COMMANDS.values()
-        for field in fields(options)
+        for words in named or COMMANDS
+        for field in fields(COMMANDS[words][0])
         if isinstance(field.default, bool)
     }
     spelled = []
