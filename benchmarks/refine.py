@@ -156,8 +156,9 @@ def by_trust(
     people: list[Person], found: list[Keypoints | None], body: Body, trust: TrustSettings
 ) -> list[Person]:
     """Refined together."""
-    prior, _ = load_pose_prior()
-    return refine_by_trust(people, found, TrustingFitter(body=body, prior=prior, trust=trust))
+    prior, bank = load_pose_prior()
+    fitter = TrustingFitter(body=body, prior=prior, bank=bank, trust=trust)
+    return refine_by_trust(people, found, fitter)
 
 
 def with_mean_doubts(people: list[Person]) -> list[Person]:

@@ -1,7 +1,7 @@
 """Our own files of networks: tensors in safetensors, and a JSON text that says what they are of."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,6 +95,36 @@ def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path, *, remedy: 
             f"{wrong[0]}: {remedy}"
         )
     network.load_state_dict(tensors)
+
+
+@torch.no_grad()
+def fill_shared(
+    network: nn.Module,
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    *,
+    names: Callable[[str], Sequence[str]],
+    remedy: str,
+) -> float:
+    """Copy the tensors that have a place in the network; the share of its numbers that were found.
+
+    `names` are what a weight of the network may be called in the file; the last one that fits
+    counts. What the file lacks keeps the values it has.
+
+    Raises:
+        InputError: if no weight is shared.
+    """
+    own = network.state_dict()
+    shared = {
+        name: tensors[key]
+        for name, value in own.items()
+        for key in names(name)
+        if key in tensors and tensors[key].shape == value.shape
+    }
+    if not any(name.endswith("weight") for name in shared):
+        raise InputError(f"{path} has no weights in common with this network: {remedy}")
+    network.load_state_dict(shared, strict=False)
+    return sum(value.numel() for value in shared.values()) / sum(v.numel() for v in own.values())
 
 
 def _check_kind(path: Path, instead: str) -> None:

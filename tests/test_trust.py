@@ -162,6 +162,60 @@ def test_found_joints_pull_those_who_have_some(
         found_joints(body, mixed)
 
 
+# --- rivals from the bank -------------------------------------------------------------------------
+def turned_away(truth: BodyVariables) -> BodyVariables:
+    """An answer that is wrong about everything but the place: people look the other way."""
+    about_y = roma.rotvec_to_rotmat(torch.tensor([0.0, 2.5, 0.0]))
+    return bent(replace(truth, root_rotmat=about_y @ truth.root_rotmat), "left_hip", 1.2)
+
+
+def exact_joints(body: Body, truth: BodyVariables) -> list[Keypoints]:
+    points, _ = BodyKeypoints(body, "coco17")(truth.betas, truth.pose_rotmat(), truth.transl(body))
+    px = project(points, camera_from_fov(50.0, SIZE).K.expand(2, 3, 3)).numpy()
+    return [Keypoints("coco17", p, np.ones(17, np.float32)) for p in px]
+
+
+def off(body: Body, found: BodyVariables, truth: BodyVariables) -> Tensor:
+    a, b = (joints_of(body, v)[:, :24] for v in (found, truth))
+    return (a - a[:, :1] - b + b[:, :1]).norm(dim=-1).mean(1)
+
+
+def test_a_pose_of_the_bank_mends_an_answer_that_is_quite_wrong(
+    body: Body, truth: BodyVariables
+) -> None:
+    wrong = turned_away(truth)
+    said = replace(belief(body, wrong, wrong), depth=torch.full((2, 24), 0.4))
+    found = found_joints(body, exact_joints(body, truth))
+    prior, bank = load_pose_prior()
+    stuck = TrustingFitter(body=body, prior=prior)(wrong, said, found)
+    freed = TrustingFitter(body=body, prior=prior, bank=bank)(wrong, said, found)
+    assert (off(body, freed, truth) < 0.75 * off(body, stuck, truth)).all()
+
+
+def test_rivals_with_too_large_a_handicap_change_nothing(body: Body, truth: BodyVariables) -> None:
+    wrong = turned_away(truth)
+    said = belief(body, wrong, wrong)
+    found = found_joints(body, exact_joints(body, truth))
+    prior, bank = load_pose_prior()
+    trust = TrustSettings(handicap=1e9, steps=(5, 5, 5))
+    alone = TrustingFitter(body=body, prior=prior, trust=trust)(wrong, said, found)
+    beside = TrustingFitter(body=body, prior=prior, bank=bank, trust=trust)(wrong, said, found)
+    assert beside.body_pose.equal(alone.body_pose)
+    assert beside.root_rotmat.equal(alone.root_rotmat)
+
+
+def test_whoever_has_no_joints_has_no_rivals(body: Body, truth: BodyVariables) -> None:
+    wrong = turned_away(truth)
+    said = belief(body, wrong, wrong)
+    found = found_joints(body, [exact_joints(body, truth)[0], None])
+    prior, bank = load_pose_prior()
+    trust = TrustSettings(steps=(30, 20, 20))
+    alone = TrustingFitter(body=body, prior=prior, trust=trust)(wrong, said, found)
+    beside = TrustingFitter(body=body, prior=prior, bank=bank, trust=trust)(wrong, said, found)
+    assert not beside.root_rotmat[0].equal(alone.root_rotmat[0])
+    assert beside.body_pose[1].equal(alone.body_pose[1])
+
+
 # --- with the shipped network ---------------------------------------------------------------------
 def test_exact_joints_improve_predictions(body: Body) -> None:
     predictor = meshreg.load_model()
@@ -173,8 +227,10 @@ def test_exact_joints_improve_predictions(body: Body) -> None:
     px = project(points, people.K)
     inside = ((px > -0.5) & (px < 127.5)).all(-1).float()
     joints = [Keypoints("coco17", p.numpy(), c.numpy()) for p, c in zip(px, inside, strict=True)]
-    fitter = TrustingFitter(body=predictor.body, prior=load_pose_prior()[0])
-    refined = refine_by_trust(predicted, joints, fitter)
+    prior, bank = load_pose_prior()
+    refined = refine_by_trust(
+        predicted, joints, TrustingFitter(body=predictor.body, prior=prior, bank=bank)
+    )
 
     def error(found: list[meshreg.Person]) -> float:
         joints = torch.from_numpy(np.stack([p.joints_cam[:24] for p in found]))

@@ -84,9 +84,9 @@ class Plan:
     shift: str = "level"
     seeds: int = 3
     first_seed: int = 0
-    steps: int = 1500
+    steps: int = 4500
     width: int = 256
-    rounds: int = 600
+    rounds: int = 1500
     game_lr: float = 3e-4
     shapes: int = 4  # bodies per clip of the target; the source has the average one
     augment: Mapping[str, float | str] = field(default_factory=dict)  # for all runs alike
@@ -135,7 +135,14 @@ def config_of(plan: Plan, run: Run) -> LifterConfig | PosedaConfig:
         return LifterConfig(**shared)
     # Fewer rounds than PoseAug plays, so a higher learning rate.
     game = replace(AugmentConfig().optimiser, lr=plan.game_lr)
-    augment = AugmentConfig(steps=plan.rounds, batch_size=256, bank=20_000, optimiser=game)
+    augment = AugmentConfig(
+        anchor="none",
+        share=0.25,
+        steps=plan.rounds,
+        batch_size=256,
+        bank=20_000,
+        optimiser=game,
+    )
     if name == "LPA":  # the game is the same one
         made = plan.folder((seed, "GPA+LPA")) / "augmentor" / "augmentor.safetensors"
         augment = replace(augment, start_from=made)

@@ -90,12 +90,12 @@ def body_fitter(body: "Body", settings: FitSettings) -> "BodyFitter":
 
 
 def trusting_fitter(body: "Body", settings: FitSettings) -> "TrustingFitter":
-    """The fit for networks that know how sure they are, with the shipped prior."""
+    """The fit for networks that know how sure they are, with the shipped prior and its poses."""
     from meshreg.fit.trust import TrustingFitter
     from meshreg.losses.priors import load_pose_prior
 
-    prior, _ = load_pose_prior()
-    return TrustingFitter(body=body, prior=prior, settings=settings)
+    prior, bank = load_pose_prior()
+    return TrustingFitter(body=body, prior=prior, bank=bank, settings=settings)
 
 
 def _fit_with_progress(

@@ -2,29 +2,32 @@
 
 Where a picture says much, the body follows the picture; elsewhere it stays as the network has it.
 What the network saw, the body that it ended with, and joints that a detector found are independent
-witnesses: their energies add, and each counts by the inverse of its scale.
+witnesses: their energies add, and each counts by the inverse of its scale. A network that is quite
+wrong about how somebody stands cannot be mended from there, so where joints were found, a few poses
+of a bank that explain them are tried as well; the lowest energy wins.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from meshreg.body.keypoints import BodyKeypoints
 from meshreg.body.smpl import Body
 from meshreg.data.keypoints import Keypoints
 from meshreg.errors import InputError
-from meshreg.fit.evidence import SMALLEST_PERSON_PX
-from meshreg.fit.optimize import Stage, minimise
+from meshreg.fit.evidence import SMALLEST_PERSON_PX, Target2D
+from meshreg.fit.initialise import starting_points
+from meshreg.fit.optimize import Stage, minimise, total
 from meshreg.fit.settings import FitSettings
-from meshreg.fit.smplify import one_thread
+from meshreg.fit.smplify import FEWEST_JOINTS, one_thread
 from meshreg.fit.variables import NEAREST, BodyVariables
 from meshreg.geometry.cameras import project
 from meshreg.losses.keypoints import joint_spread, robust_reprojection
-from meshreg.losses.priors import PosePrior, shape_prior
+from meshreg.losses.priors import PoseBank, PosePrior, shape_prior
 
 _ROUND = 0.3  # scales: errors below count squared, larger ones by their size
 LEAST_SPREAD = 0.003  # metres: the pelvis is where it is, and no joint is surer than this
@@ -40,7 +43,9 @@ class TrustSettings:
         place: Of the distance that it ended with.
         found: Of joints that somebody else found.
         pose: Of the pose prior.
-        turn: Per rad^2 off the network's rotations, for twists that no joint shows.
+        turn: Per rad^2 off the rotations of the start, for twists that no joint shows.
+        rivals: Bodies of a bank that explain found joints, tried beside the network's.
+        handicap: By how much lower their energy must be, nats.
         steps: Optimisation steps, while found joints are thought to be less and more exact.
         speed: Factor on their sizes.
     """
@@ -51,6 +56,8 @@ class TrustSettings:
     found: float = 4.0
     pose: float = 1.0
     turn: float = 30.0
+    rivals: int = 6
+    handicap: float = 6.0
     steps: tuple[int, int, int] = (100, 50, 50)
     speed: float = 1.0
 
@@ -73,6 +80,10 @@ class Belief:
     def __len__(self) -> int:
         return len(self.K)
 
+    def select(self, index: Int[Tensor, " N"]) -> "Belief":
+        """What is said of some of the people."""
+        return Belief(**{f.name: getattr(self, f.name)[index] for f in fields(Belief)})
+
 
 def joined(beliefs: Sequence[Belief]) -> Belief:
     """Several beliefs as one batch."""
@@ -89,6 +100,11 @@ class Found:
     points_px: Float[Tensor, "B J 2"]
     confidence: Float[Tensor, "B J"]
     scale_px: Float[Tensor, " B"]  # the size of the person in the picture
+
+    def select(self, index: Int[Tensor, " N"]) -> "Found":
+        """The joints of some of the people."""
+        names = "points_px", "confidence", "scale_px"
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
 
 
 def found_joints(body: Body, people: Sequence[Keypoints | None]) -> Found | None:
@@ -127,11 +143,15 @@ class TrustingFitter:
         *,
         body: Body,
         prior: PosePrior,
+        bank: PoseBank | None = None,
         settings: FitSettings | None = None,
         trust: TrustSettings | None = None,
     ) -> None:
-        """`settings` say how exact detectors are, and weigh shapes and limits."""
-        self.body, self.prior = body, prior
+        """`settings` say how exact detectors are, and weigh shapes and limits.
+
+        Without a bank every fit begins at the network's answer alone.
+        """
+        self.body, self.prior, self.bank = body, prior, bank
         self.settings, self.trust = settings or FitSettings(), trust or TrustSettings()
         self.landmarks = body.restricted_to(body.landmarks)
 
@@ -140,15 +160,64 @@ class TrustingFitter:
     ) -> BodyVariables:
         """The bodies after the fit; `start` is what `belief` is about."""
         assert len(start.betas) == len(belief), (len(start.betas), len(belief))
-        s, trust, fitted = self.settings, self.trust, start
-        # Found joints that are far off do not pull before their noise is thought to be large.
         with one_thread():
-            for sigma, steps in zip(
-                (s.coarse_sigma, 2 * s.sigma, s.sigma), trust.steps, strict=True
-            ):
-                energy = partial(self.energy, start=start, belief=belief, found=found, sigma=sigma)
-                fitted, _ = minimise(fitted, energy, Stage("trust", steps, speed=trust.speed))
-        return fitted
+            fitted, energy = self._descended(start, belief, found)
+            if found is None or self.bank is None or self.trust.rivals == 0:
+                return fitted
+            return self._against_rivals(fitted, energy, belief, found, self.bank)
+
+    def _descended(
+        self, start: BodyVariables, belief: Belief, found: Found | None
+    ) -> tuple[BodyVariables, Float[Tensor, " B"]]:
+        """The bodies at the end of all legs, and their energies."""
+        s, trust, fitted = self.settings, self.trust, start
+        terms: dict[str, Tensor] = {}
+        # Found joints that are far off do not pull before their noise is thought to be large.
+        sigmas = s.coarse_sigma, 2 * s.sigma, s.sigma
+        for sigma, steps in zip(sigmas, trust.steps, strict=True):
+            energy = partial(self.energy, start=start, belief=belief, found=found, sigma=sigma)
+            fitted, terms = minimise(fitted, energy, Stage("trust", steps, speed=trust.speed))
+        return fitted, total(terms)
+
+    def _against_rivals(
+        self,
+        fitted: BodyVariables,
+        energy: Float[Tensor, " B"],
+        belief: Belief,
+        found: Found,
+        bank: PoseBank,
+    ) -> BodyVariables:
+        """Of each person the body with the lowest energy; rivals begin with a handicap."""
+        owners, starts = [], []
+        for person in _with_enough(found):
+            target = Target2D(
+                points_px=found.points_px[person],
+                confidence=found.confidence[person],
+                K=belief.K[person],
+            )
+            with torch.no_grad():
+                rivals = starting_points(
+                    target,
+                    found.points,
+                    bank,
+                    count=self.trust.rivals,
+                    num_betas=self.body.num_betas,
+                )
+            owners += [person] * len(rivals.betas)
+            starts.append(rivals)
+        if not owners:
+            return fitted
+        owner = torch.tensor(owners)
+        rivals, theirs = self._descended(
+            _stacked(starts), belief.select(owner), found.select(owner)
+        )
+        everybody = torch.cat([torch.arange(len(energy)), owner])
+        energies = torch.cat([energy, theirs + self.trust.handicap])
+        best = [
+            int(energies.masked_fill(everybody != person, torch.inf).argmin())
+            for person in range(len(energy))
+        ]
+        return _stacked([fitted, rivals]).select(torch.tensor(best))
 
     def energy(
         self,
@@ -175,6 +244,18 @@ class TrustingFitter:
             points_px = project(found.points(*posed)[0], belief.K)
             terms["found"] = trust.found * _of_found(points_px, found, sigma)
         return terms
+
+
+def _with_enough(found: Found) -> list[int]:
+    """The people whose joints say where they are."""
+    enough = (found.confidence > 0).sum(1) >= FEWEST_JOINTS
+    return enough.nonzero()[:, 0].tolist()
+
+
+def _stacked(parts: Sequence[BodyVariables]) -> BodyVariables:
+    return BodyVariables(
+        **{f.name: torch.cat([getattr(v, f.name) for v in parts]) for f in fields(BodyVariables)}
+    )
 
 
 def _of_found(points_px: Float[Tensor, "B J 2"], found: Found, sigma: float) -> Float[Tensor, " B"]:

@@ -15,7 +15,7 @@ from meshreg.weight_files import StoredAs, fill, read_header, read_weights, writ
 FORMAT = 1
 _KEY = "meshreg_lifter"  # of the JSON text in the file's header
 _REMEDY = "give the model.safetensors of a lifter's training."
-_RELEASED = "released lifters are read with meshreg.lifters.released.load_released."
+RELEASED = "released lifters are read with meshreg.lifters.released.load_released."
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def load_lifter(path: Path) -> tuple[nn.Module, LifterHeader]:
         MissingFileError: if the file is not there.
         InputError: if it is damaged or holds something else.
     """
-    texts, tensors = read_weights(path, instead=_RELEASED)
+    texts, tensors = read_weights(path, instead=RELEASED)
     header = _header(texts, path)
     network = build_lifter(header.spec)
     fill(network, tensors, path, remedy=_REMEDY)

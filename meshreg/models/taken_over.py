@@ -2,17 +2,14 @@
 
 from pathlib import Path
 
-import torch
 from torch import nn
 
-from meshreg.errors import InputError
-from meshreg.weight_files import read_weights
+from meshreg.weight_files import fill_shared, read_weights
 
 # What regressors of parameters and PersPose call the same part
 _REGRESSOR, _PERSPOSE = "backbone.", "trunk.backbone."
 
 
-@torch.no_grad()
 def take_over(model: nn.Module, path: Path) -> float:
     """Copy every weight of a file that has its place in `model`; the share of its numbers found.
 
@@ -25,20 +22,8 @@ def take_over(model: nn.Module, path: Path) -> float:
         InputError: if it is damaged, or has nothing in common with the model.
     """
     _, tensors = read_weights(path, instead="give a file of meshreg's own training.")
-    own = model.state_dict()
-    shared = {
-        name: tensors[key]
-        for name, value in own.items()
-        for key in _names(name)
-        if key in tensors and tensors[key].shape == value.shape
-    }
-    if not any(name.endswith("weight") for name in shared):
-        raise InputError(
-            f"{path} has no weights in common with this network: choose a file of a network with "
-            "the same backbone."
-        )
-    model.load_state_dict(shared, strict=False)
-    return sum(value.numel() for value in shared.values()) / sum(v.numel() for v in own.values())
+    remedy = "choose a file of a network with the same backbone."
+    return fill_shared(model, tensors, path, names=_names, remedy=remedy)
 
 
 def _names(name: str) -> list[str]:

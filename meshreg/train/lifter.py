@@ -16,6 +16,7 @@ from meshreg.files import check_writable
 from meshreg.lifters.builders import LifterSpec, build_lifter
 from meshreg.lifters.checkpoint import LifterHeader, load_lifter, save_lifter
 from meshreg.lifters.lifting import clip_sizes
+from meshreg.lifters.taken_over import take_over
 from meshreg.train.device import launch
 from meshreg.train.lifter_config import LifterConfig, LifterDataConfig, LifterModelConfig
 from meshreg.train.lifter_data import make_lifter_data
@@ -41,8 +42,7 @@ def main(config: LifterConfig) -> bool:
     torch.manual_seed(config.run.seed)
     spec = spec_of(config.model)
     network = build_lifter(spec)
-    if config.model.start_from is not None:
-        start_from(network, spec, config.model)
+    begin(network, spec, config.model)
 
     # --- data -------------------------------------------------------------------------------------
     data = make_lifter_data(
@@ -85,13 +85,16 @@ def spec_of(config: LifterModelConfig) -> LifterSpec:
     )
 
 
-def start_from(network: nn.Module, spec: LifterSpec, config: LifterModelConfig) -> None:
-    """Put the weights of an earlier training into a network of the same kind.
+def begin(network: nn.Module, spec: LifterSpec, config: LifterModelConfig) -> None:
+    """Put weights of earlier trainings into a network, if the config names any.
 
     Raises:
-        InputError: if the file holds another network.
+        InputError: if `start_from` holds another network, or `take_over` one that shares nothing.
     """
-    assert config.start_from is not None
+    if config.take_over is not None:
+        take_over(network, config.take_over)
+    if config.start_from is None:
+        return
     earlier, header = load_lifter(config.start_from)
     if header.spec != spec:
         raise InputError(

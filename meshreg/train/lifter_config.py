@@ -92,6 +92,8 @@ class LifterModelConfig:
         joint_set: The joints of its input and output.
         options: Passed to the builder, such as {"width": 64}.
         start_from: A lifter file of an earlier training, to go on from its weights.
+        take_over: A lifter file, also of another window or kind: what fits is where this one
+            begins. Transformers learn faster if they have seen single frames first.
     """
 
     builder: str = "mixste"
@@ -99,6 +101,7 @@ class LifterModelConfig:
     joint_set: str = "h36m17"
     options: dict[str, Any] = field(default_factory=dict)
     start_from: Path | None = None
+    take_over: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse a window that no network has.

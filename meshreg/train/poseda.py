@@ -25,7 +25,7 @@ from meshreg.lifters.checkpoint import LifterHeader, save_lifter
 from meshreg.lifters.lifting import clip_sizes
 from meshreg.losses.terms import Term
 from meshreg.train.device import launch
-from meshreg.train.lifter import judging, spec_of, start_from
+from meshreg.train.lifter import begin, judging, spec_of
 from meshreg.train.lifter_data import make_lifter_data
 from meshreg.train.lifter_terms import LifterTerms
 from meshreg.train.loop import Task, train
@@ -60,8 +60,7 @@ def main(config: PosedaConfig) -> bool:
     torch.manual_seed(config.run.seed)
     spec = spec_of(config.model)
     network = build_lifter(spec)
-    if config.model.start_from is not None:
-        start_from(network, spec, config.model)
+    begin(network, spec, config.model)
 
     # --- data -------------------------------------------------------------------------------------
     targets = make_targets(config.target, spec.joints)

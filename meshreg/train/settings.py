@@ -104,6 +104,7 @@ UNNOTED = {
     "optimiser.norm_momentum": 1.0,
     "data.target_turn": 0.0,
     "data.target_scale": 0.0,
+    "model.take_over": None,
 }
 _OPTIMISER_LIMITS = {
     "lr": (0.0, 1e3),
