@@ -200,7 +200,7 @@ def test_another_run_is_not_gone_on_with(
     with monkeypatch.context() as patched:
         patched.setattr(AdaptedWindows, "at", stopped)  # the game is over by then
         assert main(["adapt", "--config", path, *settings]) == 130
-    assert main(["adapt", "--config", path, *settings, "augment.anchor=none"]) == 2
+    assert main(["adapt", "--config", path, *settings, "augment.anchor=pair"]) == 2
     assert "augment.anchor" in capsys.readouterr().err
 
 
