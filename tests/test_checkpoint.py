@@ -125,7 +125,7 @@ def test_the_average_is_that_of_torch() -> None:
     model = toy_model()
     ours = WeightAverage(model, 0.9)
     ours.updates = 1000  # past the warm-up, which torch does not have
-    theirs = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+    theirs = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
     theirs.update_parameters(model)  # the first one only copies
     for step in range(5):
         with torch.no_grad():
@@ -136,7 +136,25 @@ def test_the_average_is_that_of_torch() -> None:
         theirs.update_parameters(model)
     for name, value in theirs.module.named_parameters():
         torch.testing.assert_close(ours.weights[name], value.detach())
-    assert torch.equal(ours.weights["1.running_mean"], model[1].running_mean)
+    for name in ("1.running_mean", "1.running_var"):
+        torch.testing.assert_close(ours.weights[name], theirs.module.state_dict()[name])
+    assert ours.weights["1.num_batches_tracked"] == model[1].num_batches_tracked
+
+
+def test_statistics_fit_the_weights_they_are_averaged_with() -> None:
+    """A layer whose scale keeps changing: its mean over the batch is right for no other weights."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(1, 1, bias=False), torch.nn.BatchNorm1d(1))
+    average = WeightAverage(model, 0.99)
+    x = 5 + torch.rand(64, 1)
+    for step in range(600):
+        with torch.no_grad():
+            model[0].weight.fill_(1 + step / 10)
+            model(x)
+        average.update(model)
+    model.eval()
+    with average.in_place(model):
+        assert model(x).mean().abs() < 1.0  # 1.6 with the latest statistics
 
 
 def test_the_first_weights_are_soon_forgotten() -> None:

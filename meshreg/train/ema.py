@@ -8,7 +8,10 @@ from torch import Tensor, nn
 
 
 class WeightAverage:
-    """The exponential moving average (EMA) of all weights; counters and the like are copied.
+    """The exponential moving average (EMA) of all weights and running statistics.
+
+    Statistics of batches follow the weights that they were taken with: averaged weights beside the
+    latest statistics can be far worse than either model. Counters are copied.
 
     The average starts as the weights themselves and, so that they are soon forgotten, decays by
     (1 + n) / (10 + n) at update n as long as that is less than `decay`.
@@ -25,10 +28,10 @@ class WeightAverage:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         current = model.state_dict()
-        averaged = [name for name, _ in model.named_parameters()]
+        averaged = [name for name, value in current.items() if value.is_floating_point()]
         averages = [self.weights[name] for name in averaged]
         torch._foreach_lerp_(averages, [current[name].detach() for name in averaged], 1 - decay)
-        for name in current.keys() - averaged:  # running statistics and counters
+        for name in current.keys() - averaged:
             self.weights[name].copy_(current[name])
 
     @contextmanager
