@@ -14,9 +14,13 @@ from meshreg.cli import lift as command
 from meshreg.cli import main
 from meshreg.data.amass import load_amass
 from meshreg.data.bvh import read_bvh
+from meshreg.data.keypoint_clips import read_clip
+from meshreg.data.lifter_input import lifter_input
 from meshreg.data.skeleton_sequence import load_sequence
+from meshreg.data.tracks import tracks_of
 from meshreg.lifters.builders import LifterSpec, build_lifter
-from meshreg.lifters.checkpoint import LifterHeader, save_lifter
+from meshreg.lifters.checkpoint import LifterHeader, load_lifter, save_lifter
+from meshreg.lifters.lifting import lift
 
 SMALL = {"width": 16, "hidden": 32, "depth": 1, "num_heads": 2}
 
@@ -60,11 +64,33 @@ def test_a_file_of_weights_lifts(
         assert getattr(gif, "n_frames", 1) == 8
 
 
+@pytest.mark.parametrize(("words", "stride"), [((), 1), (("--overlap=false",), None)])
+def test_windows_overlap_unless_told_otherwise(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    model: Path,
+    words: tuple[str, ...],
+    stride: int | None,
+) -> None:
+    keypoints = coco_file(tmp_path / "clip.json", 12)
+    run(capsys, keypoints, f"--model={model}", "--fps=25", "--mesh=false", *words)
+    found = load_sequence(tmp_path / "out" / "skeleton.npz").joints_cam
+    (track,) = tracks_of(read_clip(keypoints))
+    known = lifter_input(track, (480, 640), min_confidence=0.3)
+    points = torch.from_numpy(known.keypoints_px)
+    expected = [lift(load_lifter(model)[0], points, (480, 640), stride=s) for s in (1, None)]
+    assert (expected[0] - expected[1]).abs().max() > 1e-4
+    np.testing.assert_allclose(found, expected[stride is None], atol=1e-5)
+
+
 def test_a_right_skeleton_becomes_a_body(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    model: Path,
 ) -> None:
     truth = walk(8).h36m[:4]
-    monkeypatch.setattr(command, "load_network", lambda options: (None, 50.0))
+    monkeypatch.setattr(command, "load_network", lambda options: (load_lifter(model)[0], 50.0))
     monkeypatch.setattr(
         "meshreg.lifters.lifting.lift",
         lambda network, points, size, **_: torch.nn.functional.interpolate(

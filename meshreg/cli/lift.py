@@ -27,6 +27,7 @@ ASSUMED_FPS = 30.0
 SMOOTH_SECONDS = 0.1  # how far the person's place, not the pose, is averaged over time
 MAX_FPS = 240.0
 NUM_JOINTS = 17
+WINDOWS_PER_FRAME = 3  # that are averaged, of lifters of whole sequences
 SAME_RATE = 0.2  # share by which rates differ before a clip is resampled for the lifter
 
 
@@ -81,7 +82,7 @@ def run_lift(options: RefinedLiftOptions) -> None:
     fps, fps_source = _fps(options, clip)
     rates = Rates(fps, trained_fps)
     if options.refine == "none":
-        joints = _lifted(network, known, camera, rates, flip=options.flip)
+        joints = _lifted(options, network, known, camera, rates)
     else:
         joints = refined_joints(options, network, known, camera, fps)
     sequence = _placed(joints, known, track, camera, fps)
@@ -188,14 +189,20 @@ def load_network(options: LiftOptions) -> "tuple[nn.Module, float | None]":
 
 # --- the work -------------------------------------------------------------------------------------
 def _lifted(
-    network: "nn.Module", known: "LifterInput", camera: "Camera", rates: Rates, *, flip: bool
+    options: RefinedLiftOptions,
+    network: "nn.Module",
+    known: "LifterInput",
+    camera: "Camera",
+    rates: Rates,
 ) -> "Tensor":
     """The skeleton of every frame of the film, metres from the root joint."""
     import torch
 
     from meshreg.geometry.time_steps import sampled_at
-    from meshreg.lifters.lifting import lift
+    from meshreg.lifters.lifting import clip_sizes, lift
 
+    sizes = clip_sizes(network)
+    overlaps = options.overlap and sizes.predicts == "sequence"
     points = torch.from_numpy(known.keypoints_px)
     confidence = torch.from_numpy(known.confidence)
     taken = rates.steps(len(points))
@@ -204,7 +211,8 @@ def _lifted(
         sampled_at(points, taken),
         camera.size,
         confidence=sampled_at(confidence, taken),
-        flip=flip,
+        flip=options.flip,
+        stride=max(1, sizes.frames // WINDOWS_PER_FRAME) if overlaps else None,
     ).float()
     return sampled_at(joints, rates.back(len(points)))
 
