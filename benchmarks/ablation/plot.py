@@ -8,8 +8,9 @@ from pathlib import Path
 from meshreg.files import written_whole
 from meshreg.metrics import Interval
 
-WIDTH, HEIGHT = 460, 300  # of one panel
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 34, 44  # margins
+WIDTH, HEIGHT = 460, 316  # of one panel
+LEFT, RIGHT, TOP, BOTTOM = 56, 12, 50, 44  # margins
+_LEGEND = 36  # between title and diagram, where no curve is
 COLORS = ("#444444", "#d08500", "#1f77b4", "#b0273a")  # told apart also by the colour-blind
 _DODGE = 5  # pixels between curves, so that their whiskers do not hide each other
 
@@ -74,10 +75,9 @@ def _panel(panel: Panel) -> str:
             lines.append(
                 f'<circle cx="{x:.1f}" cy="{y_of(interval.mean):.1f}" r="3" fill="{color}"/>'
             )
-        lines.append(
-            _line(LEFT + 8, TOP + 8 + 15 * number, LEFT + 28, TOP + 8 + 15 * number, color)
-        )
-        lines.append(_text(LEFT + 34, TOP + 12 + 15 * number, name, "start"))
+        x = LEFT + (WIDTH - LEFT - RIGHT) * number / len(panel.curves)
+        lines.append(_line(x, _LEGEND - 4, x + 20, _LEGEND - 4, color))
+        lines.append(_text(x + 26, _LEGEND, name, "start"))
     return "".join(lines)
 
 
