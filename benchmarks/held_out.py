@@ -17,7 +17,7 @@ from meshreg.data.lifting_motion import WorldClips, choose_subjects, seen_clips,
 from meshreg.data.lifting_settings import CLEAN, TYPICAL, CameraSettings
 from meshreg.data.motion_files import read_motion
 from meshreg.evaluate.lifting import find_lifting_protocol, measured
-from meshreg.lifters.lifting import lift
+from meshreg.lifters.lifting import clip_sizes, lift
 from meshreg.metrics import Interval, bootstrap_interval
 
 SUBJECTS = (5, 14, 86)
@@ -57,15 +57,30 @@ class Measured:
         return bootstrap_interval(self.values[measure], self.groups[measure])
 
 
-def measure(network: nn.Module, data: LiftingData, *, flip: bool) -> Measured:
-    """Lift every clip by the rules of the protocol lift-motion."""
+def measure(
+    network: nn.Module, data: LiftingData, *, flip: bool, overlap: bool = False
+) -> Measured:
+    """Lift every clip by the rules of the protocol lift-motion.
+
+    With `overlap`, windows of lifters of whole sequences overlap by two thirds.
+    """
+    sizes = clip_sizes(network)
+    overlaps = overlap and sizes.predicts == "sequence"
+    stride = max(1, sizes.frames // 3) if overlaps else None
     rules = find_lifting_protocol("lift-motion")
     recordings = list(dict.fromkeys(clip.camera.rsplit(" view ", 1)[0] for clip in data.clips))
     values: dict[str, list[Tensor]] = {name: [] for name in MEASURES}
     groups: dict[str, list[Tensor]] = {name: [] for name in MEASURES}
     actions: dict[str, list[Tensor]] = {}
     for clip in data.clips:
-        poses = lift(network, clip.keypoints_px, clip.size, flip=flip, keep_root=rules.keep_root)
+        poses = lift(
+            network,
+            clip.keypoints_px,
+            clip.size,
+            flip=flip,
+            keep_root=rules.keep_root,
+            stride=stride,
+        )
         found = measured(poses, clip, data.joints, rules)
         recording = recordings.index(clip.camera.rsplit(" view ", 1)[0])
         for name in MEASURES:

@@ -42,6 +42,7 @@ class Lifter:
     name: str
     network: nn.Module
     errors: dict[tuple[str, bool], Measured]  # by the kind of 2D joints, and if mirrored too
+    overlapping: Measured  # true joints, mirrored too, windows as `meshreg lift` takes them
     speeds: dict[bool, float]  # frames a second, without and with the mirrored clip
 
     @property
@@ -69,8 +70,11 @@ def examined(path: Path, data: dict[str, LiftingData], *, repeats: int) -> Lifte
         for kind, clips in data.items()
         for flip in (False, True)
     }
+    overlapping = errors["true", True]
+    if clip_sizes(network).predicts == "sequence":
+        overlapping = measure(network, data["true"], flip=True, overlap=True)
     speeds = {flip: frames_per_second(network, repeats, flip=flip) for flip in (False, True)}
-    return Lifter(path.stem, network, errors, speeds)
+    return Lifter(path.stem, network, errors, overlapping, speeds)
 
 
 def frames_per_second(network: nn.Module, repeats: int, *, flip: bool) -> float:
@@ -88,15 +92,19 @@ def frames_per_second(network: nn.Module, repeats: int, *, flip: bool) -> float:
 def tables(lifters: list[Lifter]) -> list[str]:
     """Errors, then costs, as Markdown."""
     lines = [
-        "| lifter | MPJPE | PA-MPJPE | MPJVE | MPJPE, detected | PA-MPJPE | MPJVE | by action |",
-        "|---|---|---|---|---|---|---|---|",
+        "| lifter | MPJPE | PA-MPJPE | MPJVE | MPJPE, detected | PA-MPJPE | MPJVE | by action "
+        "| overlapping |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for lifter in lifters:
         cells = [
             _cell(lifter.errors[kind, True].interval(name)) for kind in INPUTS for name in MEASURES
         ]
-        action = lifter.errors["true", True].action_mean_mm
-        lines.append(f"| {lifter.name} | {' | '.join(cells)} | {action:.1f} |")
+        cells += [
+            f"{found.action_mean_mm:.1f}"
+            for found in (lifter.errors["true", True], lifter.overlapping)
+        ]
+        lines.append(f"| {lifter.name} | {' | '.join(cells)} |")
     lines += [
         "",
         "| lifter | MPJPE, not mirrored | detected | parameters | GFLOPs a window | MFLOPs a pose "
@@ -140,7 +148,8 @@ def record(lifters: list[Lifter], data: LiftingData) -> dict[str, Any]:
                 "errors": {
                     f"{kind}, {_flipped(flip)}": _numbers(found)
                     for (kind, flip), found in lifter.errors.items()
-                },
+                }
+                | {"true, mirrored too, overlapping": _numbers(lifter.overlapping)},
             }
             for lifter in lifters
         },
