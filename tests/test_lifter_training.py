@@ -49,7 +49,7 @@ def one_step(config: LifterConfig, out: Path) -> None:
 
 
 def test_there_are_configs_of_every_network() -> None:
-    small = {path.stem.removesuffix("_frames").removesuffix("_short") for path in SMALL}
+    small = {path.stem.removesuffix("_frames") for path in SMALL}
     assert {path.stem for path in LARGE} == small == NAMES
 
 
