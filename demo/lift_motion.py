@@ -133,6 +133,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("demo/out/lifted.gif"))
     args = parser.parse_args()
     try:
+        if args.frames < 1:
+            raise InputError(f"expected --frames of 1 or more, found {args.frames}.")
         check_writable(args.out.parent)
         network, _ = load_lifter(find_lifter(args.model))
         clip = seen_clip(args.motion, args.clip, args.frames, noisy=args.noisy)

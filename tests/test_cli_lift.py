@@ -128,6 +128,8 @@ def test_a_right_skeleton_becomes_a_body(
         (["--model={model}", "--fov=60", "--focal=500"], "contradict"),
         (["--model={model}", "--mesh=false", "--mesh-animation"], "leaves out"),
         (["--model={model}", "--fov=190"], "field of view"),
+        (["--model={model}", "--iterations=8"], "--iterations are of --refine"),
+        (["--model={model}", "--refine=uao", "--fov=60"], "--model uao"),
     ],
 )
 def test_bad_input(

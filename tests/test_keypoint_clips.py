@@ -215,6 +215,21 @@ def test_a_wrong_size_and_shares_are_noticed(tmp_path: Path) -> None:
         lifter_input(only_track(json_file(tmp_path, shares)), SIZE)
 
 
+def test_a_person_without_extent_is_nobody(tmp_path: Path) -> None:
+    point = [[coco_person(0 * p + 300)] for p in walk(8).coco_px]
+    with pytest.raises(InputError, match="lie within 0.0 px: a person must be at least 8 px"):
+        lifter_input(only_track(json_file(tmp_path, point)), SIZE)
+
+
+def test_empty_files_and_impossible_frame_rates_are_named(tmp_path: Path) -> None:
+    (tmp_path / "clip.npz").touch()
+    with pytest.raises(InputError, match="is empty"):
+        read_clip(tmp_path / "clip.npz")
+    np.savez(tmp_path / "film.npz", keypoints=np.zeros((3, 17, 3)), joint_set="coco17", fps=-30.0)
+    with pytest.raises(InputError, match="has fps -30: expected frames per second above 0"):
+        read_clip(tmp_path / "film.npz")
+
+
 def test_a_planted_swap_of_sides_is_found(tmp_path: Path) -> None:
     track = only_track(json_file(tmp_path, LAYOUTS["list of lists"]))
     known = lifter_input(track, SIZE)

@@ -271,12 +271,17 @@ def _report(  # noqa: PLR0913
     people: int,
     fps_source: str,
 ) -> None:
+    from meshreg.lifters.shipped import DEFAULT, find_lifter
+
     length = len(track.points_px)
     who = f"person {track.person or 0}" + (f" of {people}" if people > 1 else "")
+    frames = f"{length} frame" if length == 1 else f"{length} frames"
     console.print(
-        f"{who}: {length} frames from frame {track.start}, seen in {track.num_seen}; joints of "
+        f"{who}: {frames} from frame {track.start}, seen in {track.num_seen}; joints of "
         f"{track.joints.name}"
     )
+    lifter = find_lifter(options.model).stem if options.model == DEFAULT else options.model
+    console.print(f"lifter: {lifter}")
     console.print(f"frames per second: {fps_source}")
     for remark in known.remarks:
         console.print(f"warning: {remark}.")

@@ -24,6 +24,8 @@ def check_refinement(options: RefinedLiftOptions) -> None:
         InputError: if the camera is not known, or the number of steps is none.
     """
     if options.refine == "none":
+        if options.iterations != RefinedLiftOptions.iterations:
+            raise InputError("--iterations are of --refine: add --refine uao, or leave them out.")
         return
     if options.camera is None and options.focal is None and options.fov is None:
         raise InputError(

@@ -56,6 +56,8 @@ def read_clip(path: str | Path, *, joint_set: str | None = None) -> KeypointClip
         raise MissingFileError(
             f"no keypoints at {path}: give an .npz, a .json or a folder of .json."
         )
+    if not path.stat().st_size:
+        raise InputError(f"{path} is empty: give an .npz, a .json or a folder of .json.")
     with path.open("rb") as file:
         is_zip = file.read(2) == b"PK"
     if is_zip:
@@ -135,7 +137,10 @@ def _fps(value: Any, path: Path) -> float | None:
         return None
     if value.size != 1 or value.dtype.kind not in "iuf":
         raise InputError(f"{path} has fps that is no single number: give frames per second.")
-    return float(value.reshape(()))
+    fps = float(value.reshape(()))
+    if not 0 < fps < np.inf:
+        raise InputError(f"{path} has fps {fps:g}: expected frames per second above 0.")
+    return fps
 
 
 def _size(value: Any, path: Path) -> tuple[int, int] | None:
@@ -165,7 +170,7 @@ def _clip(film: Film, joints: Skeleton | None, path: Path, *, guess: bool = True
     if counts[0] != len(joints) and not extra:
         raise InputError(
             f"{path} has people of {counts[0]} joints, but {joints.name} has {len(joints)}: name "
-            "their joint set with --joint-set."
+            "their joint set (--joint-set; of adaptation, target.joint_set)."
         )
     frames = [[_checked(person, len(joints), path) for person in frame] for frame in film.frames]
     return KeypointClip(joints, _flags_as_seen(frames), film.fps, film.size)
@@ -180,8 +185,8 @@ def _guessed(count: int, path: Path, *, guess: bool) -> Skeleton:
             else "arrays do not tell which joints they are"
         )
         raise InputError(
-            f"{path} has people of {count} joints ({rule}): name their joint set with --joint-set, "
-            "such as coco17 or h36m17."
+            f"{path} has people of {count} joints ({rule}): name their joint set, such as coco17 "
+            "(--joint-set; of adaptation, target.joint_set)."
         )
     return skeleton(_SET_OF_COUNT[count])
 

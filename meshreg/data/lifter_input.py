@@ -23,6 +23,7 @@ _TRUNK = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 _FILLED_SHARE = 0.2  # of all joints in all frames: more than this is worth a warning
 _OUTSIDE_SHARE = 0.5
 _FACELESS_SHARE = 0.02
+_SMALLEST_PX = 8.0  # the extent of all joints of all frames; less is nobody
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +89,12 @@ def _check_places(track: Track, seen: np.ndarray, size: tuple[int, int]) -> None
         raise InputError(
             f"the keypoints lie between {points.min():.2f} and {points.max():.2f}: expected pixels "
             "of the picture, not shares of its size."
+        )
+    extent = np.linalg.norm(np.ptp(points, axis=0))
+    if extent < _SMALLEST_PX:
+        raise InputError(
+            f"all joints of person {track.person} lie within {extent:.1f} px: a person must be at "
+            f"least {_SMALLEST_PX:g} px large."
         )
     outside = ((points < -0.5) | (points > np.array([width, height]) - 0.5)).any(1).mean()
     if outside > _OUTSIDE_SHARE:

@@ -56,10 +56,12 @@ class GivenCamera(NamedTuple):
         Raises:
             InputError: unless exactly one thing is known.
         """
-        if sum(known is not None for known in self) != 1:
+        known = sum(value is not None for value in self)
+        if known != 1:
             raise InputError(
                 "people are placed before the target's camera: give one of target.calibration (a "
-                "file), target.focal (pixels) and target.fov (degrees along the width)."
+                "file), target.focal (pixels) and target.fov (degrees along the width), "
+                f"{'not none' if not known else f'not {known} of them'}."
             )
         if self.path is not None:
             return read_camera(self.path, size)
@@ -92,6 +94,11 @@ def read_targets(  # noqa: PLR0913
     parts, faults, frames = [], [], 0
     for path in paths:
         clip = read_clip(path, joint_set=joint_set)
+        if size and clip.size and size != clip.size:
+            raise InputError(
+                f"target.size says {list(size)} (height, width), but {path} is about pictures of "
+                f"{list(clip.size)}: leave out target.size, or correct it."
+            )
         found = size or clip.size
         if found is None:
             raise InputError(

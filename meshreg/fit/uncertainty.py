@@ -251,8 +251,8 @@ def _frozen(lifter: nn.Module) -> Iterator[None]:
 def _check(lifter: nn.Module, x: Float[Tensor, "F J 2"], camera: Lens) -> None:
     if not isinstance(lifter, KnowsUncertainty):
         raise InputError(
-            "this lifter does not tell how uncertain it is: train one with `meshreg train --config "
-            "configs/lifters/small/uao.yaml`."
+            "this lifter does not tell how uncertain it is: take uao, which comes along (--model "
+            "uao), or train one with configs/lifters/small/uao.yaml."
         )
     sizes = clip_sizes(lifter)
     if sizes.frames != 1:

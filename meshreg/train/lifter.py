@@ -3,6 +3,7 @@
 Run: `meshreg train --config configs/lifters/small/ktpformer.yaml`
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 
@@ -16,6 +17,7 @@ from meshreg.files import check_writable
 from meshreg.lifters.builders import LifterSpec, build_lifter
 from meshreg.lifters.checkpoint import LifterHeader, load_lifter, save_lifter
 from meshreg.lifters.lifting import clip_sizes
+from meshreg.lifters.shipped import find_lifter
 from meshreg.lifters.taken_over import take_over
 from meshreg.train.device import launch
 from meshreg.train.lifter_config import LifterConfig, LifterDataConfig, LifterModelConfig
@@ -24,6 +26,7 @@ from meshreg.train.lifter_terms import LifterTerms
 from meshreg.train.loop import Task, train
 from meshreg.train.same_run import check_same_run
 
+_LOG = logging.getLogger(__name__)
 _RULES = {"motion": "lift-motion", "h36m": "lift-h36m", "humaneva": "lift-humaneva"}
 
 
@@ -92,16 +95,24 @@ def begin(network: nn.Module, spec: LifterSpec, config: LifterModelConfig) -> No
         InputError: if `start_from` holds another network, or `take_over` one that shares nothing.
     """
     if config.take_over is not None:
-        take_over(network, config.take_over)
+        share = take_over(network, find_lifter(str(config.take_over)))
+        _LOG.info("%.0f %% of the weights are those of %s", 100 * share, config.take_over)
     if config.start_from is None:
         return
-    earlier, header = load_lifter(config.start_from)
+    earlier, header = load_lifter(find_lifter(str(config.start_from)))
     if header.spec != spec:
         raise InputError(
-            f"{config.start_from} holds {header.spec.builder} of {header.spec.frames} frames with "
-            f"{header.spec.options}, not the network of this config: let them agree."
+            f"{config.start_from} holds {_in_words(header.spec)}, but the config is of "
+            f"{_in_words(spec)}: let model.builder, .frames and .options agree, or use "
+            "model.take_over."
         )
     network.load_state_dict(earlier.state_dict())
+
+
+def _in_words(spec: LifterSpec) -> str:
+    """A network as settings name it."""
+    options = ", ".join(f"{name}: {value}" for name, value in spec.options.items())
+    return f"{spec.builder} of {spec.frames} frames {{{options}}}"
 
 
 def judging(

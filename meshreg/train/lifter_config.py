@@ -91,9 +91,10 @@ class LifterModelConfig:
         frames: Of a window, 1 to 351.
         joint_set: The joints of its input and output.
         options: Passed to the builder, such as {"width": 64}.
-        start_from: A lifter file of an earlier training, to go on from its weights.
-        take_over: A lifter file, also of another window or kind: what fits is where this one
-            begins. Transformers learn faster if they have seen single frames first.
+        start_from: A lifter file of an earlier training, or the name of a lifter that comes along,
+            to go on from its weights.
+        take_over: A lifter file or name, also of another window or kind: what fits is where this
+            one begins. Transformers learn faster if they have seen single frames first.
     """
 
     builder: str = "mixste"
