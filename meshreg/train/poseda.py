@@ -3,6 +3,7 @@
 Run: `meshreg adapt --config configs/adapt/small.yaml`
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -42,6 +43,7 @@ from meshreg.train.same_run import check_same_run
 
 AUGMENTOR = Path("augmentor") / "augmentor.safetensors"  # in the folder of the run
 _BANK_BATCH = 256
+_LOG = logging.getLogger(__name__)
 
 
 def main(config: PosedaConfig) -> bool:
@@ -100,6 +102,7 @@ def main(config: PosedaConfig) -> bool:
         terms=LifterTerms(config.losses, spec.joints).to(fabric.device),
         evaluate=judging(data.judged, config.data),
     )
+    _LOG.info("the lifter, %d steps:", config.run.steps)
     finished = train(fabric, task, optimiser=config.optimiser, run=config.run, out=config.out)
     if finished and fabric.global_rank == 0:
         ways = " and ".join(name for name in ("gpa", "lpa") if getattr(config, name))
@@ -145,6 +148,7 @@ def trained_augmentor(
                 f"takes {joints.name}: let them agree."
             )
         return augmentor.to(fabric.device)
+    _LOG.info("the game of augmentor and judges, %d rounds:", settings.steps)
     torch.manual_seed(config.run.seed)
     game = Game(Augmentor(joints), anchor=settings.anchor)
     task = Task(
