@@ -20,6 +20,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.pages import write_part
 from meshreg.body.regressor import JointRegressor
 from meshreg.body.skeleton import Skeleton, skeleton
 from meshreg.body.smpl import load_body
@@ -201,9 +202,7 @@ def main() -> None:
     text = "\n".join(table(args.motion))
     print(text)
     if args.page:
-        head, rest = args.page.read_text("utf-8").split(BEGIN)
-        page = f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}"
-        args.page.write_text(page, "utf-8")
+        write_part(args.page, text, BEGIN, END)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import meshreg
+from benchmarks.pages import write_part
 from meshreg.data.sample import Batch, Sample, stack
 from meshreg.data.shard_reader import ShardReader
 from meshreg.evaluate.run import Evaluation, evaluate_model
@@ -146,9 +147,7 @@ def main() -> None:
     text = "\n".join(lines)
     print(text)
     if args.write:
-        head, rest = args.write.read_text("utf-8").split(BEGIN)
-        page = f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}"
-        args.write.write_text(page, "utf-8")
+        write_part(args.write, text, BEGIN, END)
         picture = args.write.parent / "images" / "predicted.jpg"
         sheet(predictor, args.bench).save(picture, quality=88)
 

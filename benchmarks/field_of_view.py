@@ -14,6 +14,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.pages import write_part
 from meshreg.data.cached import CachedPeople
 from meshreg.data.exif import picture_camera
 from meshreg.data.images import read_image
@@ -98,9 +99,7 @@ def main() -> None:
     text = "\n".join(lines)
     print(text)
     if args.write:
-        head, rest = args.write.read_text("utf-8").split(BEGIN)
-        page = f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}"
-        args.write.write_text(page, "utf-8")
+        write_part(args.write, text, BEGIN, END)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from held_out import held_out_people, measure, seen
 
+from benchmarks.pages import write_part
 from meshreg.files import written_whole
 from meshreg.lifters.checkpoint import load_lifter
 from meshreg.lifters.flops import linear_flops, matmul_flops
@@ -235,9 +236,7 @@ def main() -> None:
         with written_whole(args.json) as temporary:
             temporary.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     if args.write:
-        head, rest = args.write.read_text("utf-8").split(BEGIN)
-        page = f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}"
-        args.write.write_text(page, "utf-8")
+        write_part(args.write, text, BEGIN, END)
 
 
 if __name__ == "__main__":

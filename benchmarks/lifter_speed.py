@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.pages import write_part
 from meshreg.body.skeleton import skeleton
 from meshreg.lifters.flops import matmul_flops
 from meshreg.lifters.hot import KeptPoses, PrunedLifter
@@ -280,14 +281,6 @@ def report(results: list[Result], *, batch: int) -> str:
     return "\n".join(lines)
 
 
-def write(table: str, path: Path) -> None:
-    """Put the table between its marks in a page."""
-    text = path.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    path.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("ktpformer", "hot", "gla-gcn"):
@@ -312,7 +305,7 @@ def main() -> None:
     table = report(results, batch=args.batch)
     sys.stdout.write(table + "\n")
     if args.write:
-        write(table, args.write)
+        write_part(args.write, table, BEGIN, END)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.pages import write_part
 from meshreg.lifters import attention, linear
 from meshreg.lifters.builders import LifterSpec, build_lifter
 from meshreg.train.device import Forward, predictor
@@ -89,9 +90,7 @@ def main() -> None:
         sys.stdout.write(rows[-1] + "\n")
         sys.stdout.flush()
     if args.write:
-        before, rest = args.write.read_text(encoding="utf-8").split(BEGIN)
-        text = f"{before}{BEGIN}\n\n" + "\n".join(rows) + f"\n\n{END}{rest.split(END)[1]}"
-        args.write.write_text(text, encoding="utf-8")
+        write_part(args.write, "\n".join(rows), BEGIN, END)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from held_out import MEASURES, SUBJECTS, Measured, held_out_people, measure, seen
 
+from benchmarks.pages import write_part
 from meshreg.data.lifting import LiftingData
 from meshreg.files import written_whole
 from meshreg.lifters.checkpoint import load_lifter
@@ -194,9 +195,7 @@ def main() -> None:
         with written_whole(args.json) as temporary:
             temporary.write_text(json.dumps(record(lifters, data["true"]), indent=1) + "\n")
     if args.write:
-        head, rest = args.write.read_text("utf-8").split(BEGIN)
-        page = f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}"
-        args.write.write_text(page, "utf-8")
+        write_part(args.write, text, BEGIN, END)
 
 
 if __name__ == "__main__":

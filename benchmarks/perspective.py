@@ -21,6 +21,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.pages import write_part
 from meshreg.body.inverse_kinematics import SolvedPose, solve_pose
 from meshreg.body.kinematics import joint_positions, offsets_of, world_rotations
 from meshreg.body.ortho_twists import LEAVES, pose_twists
@@ -318,8 +319,7 @@ def main(fixtures: Path | None, page: Path | None, out: Path | None) -> None:
         with written_whole(out) as temporary:
             temporary.write_text(json.dumps(sections, indent=1) + "\n", "utf-8")
     if page is not None:
-        head, rest = page.read_text("utf-8").split(BEGIN)
-        page.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", "utf-8")
+        write_part(page, text, BEGIN, END)
 
 
 def _table(rows: Table) -> str:

@@ -18,6 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.pages import write_part
 from meshreg.body.smpl import Body, load_body
 from meshreg.render.rasterizer import Rasterizer, rasterizer
 
@@ -247,9 +248,7 @@ def main(page: Path | None) -> None:
     text = "\n\n".join(f"### {title}\n\n" + "\n".join(rows) for title, rows in sections.items())
     print(text)
     if page is not None:
-        whole = page.read_text(encoding="utf-8")
-        head, rest = whole.split(BEGIN)
-        page.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        write_part(page, text, BEGIN, END)
 
 
 if __name__ == "__main__":

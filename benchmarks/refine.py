@@ -26,6 +26,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import meshreg
+from benchmarks.pages import write_part
 from meshreg.body.keypoints import BodyKeypoints
 from meshreg.body.skeleton import SKELETONS
 from meshreg.body.smpl import Body
@@ -315,9 +316,7 @@ def show(args: argparse.Namespace) -> None:
     text = "\n".join(lines)
     print(text)
     if args.write:
-        head, rest = args.write.read_text("utf-8").split(BEGIN)
-        page = f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}"
-        args.write.write_text(page, "utf-8")
+        write_part(args.write, text, BEGIN, END)
 
 
 if __name__ == "__main__":

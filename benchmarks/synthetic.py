@@ -16,6 +16,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.pages import write_part
 from meshreg.body.assets import load_body_data
 from meshreg.data.synthetic import generator as module
 from meshreg.data.synthetic.generator import DressedPeopleGenerator, make_generator
@@ -119,9 +120,7 @@ def main(page: Path | None, device: str) -> None:
     text = "\n".join(throughput(device)) + "\n\n" + "\n".join(shares())
     print(text)
     if page is not None:
-        whole = page.read_text(encoding="utf-8")
-        head, rest = whole.split(BEGIN)
-        page.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        write_part(page, text, BEGIN, END)
 
 
 if __name__ == "__main__":

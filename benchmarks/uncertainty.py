@@ -21,6 +21,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import meshreg
+from benchmarks.pages import write_part
 from meshreg.body.skeleton import SKELETONS
 from meshreg.data.shard_reader import ShardReader
 from meshreg.evaluate.doubts import Observations, calibrate, joined, observe
@@ -231,9 +232,7 @@ def run_judge(args: argparse.Namespace) -> None:
     text = "\n".join([f"{len(judged)} people.", "", *table(found)])
     print(text)
     if args.write:
-        head, rest = args.write.read_text("utf-8").split(BEGIN)
-        page = f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}"
-        args.write.write_text(page, "utf-8")
+        write_part(args.write, text, BEGIN, END)
         draw(found, args.write.parent / "images" / "reliability.png")
 
 

@@ -17,6 +17,7 @@ from benchmarks.ablation.plot import Panel, write_svg
 from benchmarks.ablation.report import markdown, written
 from benchmarks.ablation.scores import PROTOCOL, Judge, Values, scores_of
 from benchmarks.ablation.statistics import Scores, bootstrap, mean_interval, paired_difference
+from benchmarks.pages import write_part
 from meshreg.body.smpl import load_body
 from meshreg.data.shards import read_manifest
 from meshreg.evaluate.comparison import Comparison, measure
@@ -123,10 +124,7 @@ def write_report(plan: Plan, judge: Judge, page: Path | None = None) -> str:
     _write_csv(plan.out / "results.csv", results, angle)
     write_svg(plan.out / "results.svg", panels(results, angle))
     if page is not None:
-        whole = page.read_text("utf-8")
-        head, rest = whole.split(BEGIN)
-        with written_whole(page) as temporary:
-            temporary.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", "utf-8")
+        write_part(page, text, BEGIN, END)
         write_svg(page.parent / "images" / f"{page.stem}.svg", panels(results, angle))
     return text
 

@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.ablation.arms import ARMS, BASE, Plan, config_of
 from benchmarks.ablation.scores import MEASURES, Judge, scores_of
 from benchmarks.ablation.statistics import RESAMPLES, Scores, mean_interval, paired_difference
+from benchmarks.pages import write_part
 from meshreg.data.shards import read_manifest
 from meshreg.files import written_whole
 from meshreg.metrics import Interval
@@ -49,10 +50,7 @@ def write_report(plan: Plan, judge: Judge, page: Path | None = None) -> str:
         temporary.write_text(json.dumps(record, indent=1, default=str) + "\n", "utf-8")
     _write_csv(plan.out / "results.csv", results)
     if page is not None:
-        whole = page.read_text("utf-8")
-        head, rest = whole.split(BEGIN)
-        with written_whole(page) as temporary:
-            temporary.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", "utf-8")
+        write_part(page, text, BEGIN, END)
     return text
 
 

@@ -15,6 +15,7 @@ from benchmarks.ablation.plot import Panel, write_svg
 from benchmarks.ablation.report import markdown, written
 from benchmarks.ablation.statistics import Scores, bootstrap, mean_interval, paired_difference
 from benchmarks.ablation.uao_arms import ARMS, OFF, OFF_SMOOTHED, RULES, WITH_BOTH
+from benchmarks.pages import write_part
 from meshreg.files import written_whole
 from meshreg.metrics import Interval
 
@@ -40,10 +41,7 @@ def write_report(out: Path, plan: Mapping[str, Any], scores: All, page: Path | N
     picture = out / "results.svg" if page is None else page.parent / "images" / f"{page.stem}.svg"
     write_svg(picture, panels(scores))
     if page is not None:
-        whole = page.read_text("utf-8")
-        head, rest = whole.split(BEGIN)
-        with written_whole(page) as temporary:
-            temporary.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", "utf-8")
+        write_part(page, text, BEGIN, END)
     return text
 
 
